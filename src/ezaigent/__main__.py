@@ -1,0 +1,5 @@
+"""Allow ``python -m ezaigent``."""
+
+from ezaigent.cli import main
+
+main()

@@ -1,0 +1,53 @@
+"""Event kinds: append-only facts. Each one is listed here with what its ``data`` holds; a test keeps the list true."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from pydantic import BaseModel, ConfigDict
+
+KINDS: Final[dict[str, str]] = {
+    "task.submitted": "A task was accepted; data: state, title, profile, priority, needs.",
+    "task.queued": "A task became claimable (needs met, time come, or sent back); data: reason.",
+    "task.claimed": "An agent took the task; data: agent, worker, fence, attempt, resumed.",
+    "task.review": "A change is ready; data: commit, branch, files, insertions, deletions.",
+    "task.done": "A person or the merge accepted the change; data: by, commit.",
+    "task.blocked": "A person must answer or approve; data: question.",
+    "task.retrying": "An attempt failed and another one will follow; data: reason, not_before, attempt.",
+    "task.failed": "Dead letter: no further attempt; data: reason, attempts.",
+    "task.cancel_requested": "A person asked a running task to stop; data: by.",
+    "task.cancelled": "The task was cancelled; data: by, reason.",
+    "task.requeued": "A worker gave the task back unfinished (drain, shutdown); data: reason.",
+    "task.lease_expired": "A run lost its lease and the task was claimed again; data: agent, worker, fence.",
+    "run.started": "A run opened its workspace; data: base, sandbox, resumed_steps.",
+    "run.step": "A step finished and is journaled; data: step, what, name, ms, files_changed.",
+    "run.checked": "The checks ran; data: ok, checks.",
+    "run.message": "A person's message reached the agent; data: message_id.",
+    "run.failover": "The run went on with another model; data: from, to, reason.",
+    "run.provider_error": "A model call failed; data: kind, provider, model, retry_after, attempt.",
+    "run.budget": "A run met its cap; data: limit_usd, spent_usd, needed_usd.",
+    "run.ended": "A run ended; data: outcome, reason, steps.",
+    "agent.paused": "An agent will take no task and makes no further step; data: by.",
+    "agent.resumed": "An agent goes on; data: by.",
+    "agent.message": "A person wrote to an agent; data: message_id, by.",
+    "worker.started": "A worker process is ready; data: worker, host, pid, version, sandbox, agents.",
+    "worker.stopped": "A worker process ended in order; data: worker, reason.",
+    "live.lost": "The live bus cannot be reached; work goes on by polling; data: reason.",
+    "live.restored": "The live bus is back.",
+}
+
+
+class Event(BaseModel):
+    """One fact of the event log."""
+
+    model_config = ConfigDict(frozen=True)
+
+    seq: int
+    """Position in the log; grows, may have gaps, is never reused."""
+    at: float
+    """Seconds since 1970, database time."""
+    kind: str
+    task_id: str | None = None
+    run_id: str | None = None
+    agent: str | None = None
+    data: dict[str, Any] = {}

@@ -1,0 +1,146 @@
+"""The settings as types: one model, each field with its meaning. Reading them is wiring's job."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+
+class ProviderSettings(_Section):
+    """One model provider: ``[providers.openai]``."""
+
+    base_url: str | None = None
+    """Where the provider's API is; set it for a gateway, OpenRouter, Ollama, vLLM or a test server."""
+    api_key: SecretStr | None = None
+    """The key; usually left to the provider's own variable, such as ``OPENAI_API_KEY``."""
+    api: Literal["chat", "responses"] | None = None
+    """For OpenAI-compatible servers: which API it speaks; default ``responses`` at OpenAI itself, ``chat`` elsewhere."""
+    timeout: Annotated[float, Field(gt=0)] = 600.0
+    """Seconds that one model request may take, retries not counted."""
+
+
+class ProfileSettings(_Section):
+    """A kind of agent: ``[profiles.claude]``. Fields left out keep the built-in profile's value."""
+
+    model: str | None = None
+    """Model as ``provider:name``, for example ``anthropic:claude-sonnet-4-5``."""
+    fallbacks: list[str] | None = None
+    """Models to go on with, in order, when the first is overloaded, out of quota or unpaid."""
+    specialties: list[str] | None = None
+    """What this profile is good at; shown, and told to the model."""
+    instructions: str | None = None
+    """Added to the agent's instructions."""
+    max_steps: Annotated[int, Field(gt=0)] | None = None
+    """Steps (model requests and tool calls) before a run is stopped as stuck."""
+    max_tokens: Annotated[int, Field(gt=0)] | None = None
+    """Output tokens that one model call may produce."""
+    context_window: Annotated[int, Field(gt=0)] | None = None
+    """Tokens that the model can hold, where the price table does not know it."""
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
+    """Sampling temperature; default: the provider's."""
+
+
+class QueueSettings(_Section):
+    """How tasks are claimed and tried again: ``[queue]``."""
+
+    lease: Annotated[float, Field(ge=2)] = 30.0
+    """Seconds after the last heartbeat before another worker may claim a running task."""
+    poll: Annotated[float, Field(gt=0)] = 0.25
+    """Seconds between looks at the store when no doorbell rings."""
+    max_attempts: Annotated[int, Field(gt=0)] = 3
+    """Attempts before a failing task becomes a dead letter."""
+    backoff: Annotated[float, Field(ge=0)] = 2.0
+    """Seconds before the second attempt; doubles each time, with jitter."""
+    backoff_cap: Annotated[float, Field(ge=0)] = 300.0
+    """Longest wait between attempts, in seconds."""
+    max_crashes: Annotated[int, Field(gt=0)] = 5
+    """Lost leases before a task counts as poison and becomes a dead letter."""
+
+
+class SandboxSettings(_Section):
+    """Limits of every command of an agent and of every check: ``[sandbox]``."""
+
+    level: Literal["auto", "bubblewrap", "landlock", "off"] = "auto"
+    """``auto`` takes the strongest that works here and refuses to run without one; ``off`` is the operator's word."""
+    timeout: Annotated[float, Field(gt=0)] = 600.0
+    """Seconds of wall time for one command."""
+    memory: Annotated[int, Field(gt=0)] = 2 * 1024**3
+    """Bytes of address space for each process of a command."""
+    processes: Annotated[int, Field(gt=0)] = 256
+    """Processes and threads that one command may have at a time."""
+    file_size: Annotated[int, Field(gt=0)] = 512 * 1024**2
+    """Bytes of the largest file that a command may write."""
+    output: Annotated[int, Field(gt=0)] = 1024**2
+    """Bytes of output kept from one command; the rest is dropped and said so."""
+    readable: list[Path] = []
+    """Further folders that commands may read, such as a shared toolchain."""
+    network: bool = False
+    """Whether commands may use the network. A model key is never inside either way."""
+
+
+class WorkspaceSettings(_Section):
+    """Where repositories and worktrees live: ``[workspaces]``."""
+
+    max_disk: Annotated[int, Field(gt=0)] = 20 * 1024**3
+    """Bytes that mirrors and worktrees may take together; a new worktree is refused above it."""
+    keep_age: Annotated[float, Field(ge=0)] = 7 * 86400.0
+    """Seconds that an ended task's worktree and hidden refs are kept."""
+    keep_count: Annotated[int, Field(ge=0)] = 50
+    """Worktrees of ended tasks kept at most."""
+    publish: bool = True
+    """Whether the finished branch is handed back to the repository it came from."""
+
+
+class FleetSettings(_Section):
+    """How many agents of which kind: ``[fleet]``."""
+
+    pools: dict[str, Annotated[int, Field(ge=0)]] = {}
+    """Agents by profile, for example ``{claude = 2, mechanic = 1}``; empty: what the keys at hand allow."""
+    drain: Annotated[float, Field(ge=0)] = 60.0
+    """Seconds that running tasks may go on after a stop was asked for; then they are checkpointed and requeued."""
+    check_rounds: Annotated[int, Field(ge=0)] = 3
+    """Times that failing checks go back to the agent before the attempt fails."""
+
+
+class CostSettings(_Section):
+    """Limits on spending: ``[costs]``."""
+
+    task_budget_usd: Annotated[float, Field(gt=0)] | None = None
+    """Cap in USD for a task that names none."""
+    daily_budget_usd: Annotated[float, Field(gt=0)] | None = None
+    """Cap in USD for the whole fleet in one UTC day."""
+    unknown_price: Literal["allow", "refuse"] = "refuse"
+    """Whether a task with a budget may use a model whose price is unknown."""
+
+
+class Settings(_Section):
+    """Everything that can be set, from ``ezaigent.toml`` and ``EZAIGENT_*`` variables."""
+
+    home: Path
+    """Folder for the embedded database, mirrors and worktrees."""
+    database_url: SecretStr | None = None
+    """PostgreSQL as ``postgresql://…``; left out: one SQLite file in ``home``."""
+    redis_url: SecretStr | None = None
+    """Redis as ``redis://``, ``rediss://`` or ``redis+sentinel://``; left out: inside the process."""
+    log_level: Literal["debug", "info", "warning", "error"] = "warning"
+    """What is logged to standard error."""
+    providers: dict[str, ProviderSettings] = {}
+    """Model providers by name: openai, anthropic, google, mistral, deepseek, or your own name for a compatible server."""
+    profiles: dict[str, ProfileSettings] = {}
+    """Kinds of agents by name; the built-in ones are changed field by field, new names add new ones."""
+    queue: QueueSettings = QueueSettings()
+    """Claims, leases and attempts."""
+    sandbox: SandboxSettings = SandboxSettings()
+    """Limits of commands and checks."""
+    workspaces: WorkspaceSettings = WorkspaceSettings()
+    """Mirrors, worktrees, publishing."""
+    fleet: FleetSettings = FleetSettings()
+    """Agents and pools."""
+    costs: CostSettings = CostSettings()
+    """Spending limits."""

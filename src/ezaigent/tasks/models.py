@@ -1,0 +1,183 @@
+"""What the queue speaks about: a new task, a task, a claim; and the one table of allowed transitions."""
+
+from __future__ import annotations
+
+from enum import IntEnum, StrEnum
+from typing import Annotated, Final
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from ezaigent.core.change import Change
+
+
+class State(StrEnum):
+    """Where a task is."""
+
+    WAITING = "waiting"
+    """Needs unfinished tasks, or a time that has not come."""
+    QUEUED = "queued"
+    RUNNING = "running"
+    REVIEW = "review"
+    """The change is ready for a person."""
+    DONE = "done"
+    BLOCKED = "blocked"
+    """A person must answer or approve; holds no agent."""
+    FAILED = "failed"
+    """Dead letter, with the reason."""
+    CANCELLED = "cancelled"
+
+    @property
+    def settled(self) -> bool:
+        """Whether no agent will work on the task again unless a person asks."""
+        return self in SETTLED
+
+
+SETTLED: Final = frozenset({State.REVIEW, State.DONE, State.FAILED, State.CANCELLED})
+MET: Final = frozenset({State.REVIEW, State.DONE})
+"""States in which a task meets the needs of others: its change exists, so they can start from it."""
+
+TRANSITIONS: Final[dict[State, frozenset[State]]] = {
+    State.WAITING: frozenset({State.QUEUED, State.CANCELLED, State.FAILED}),
+    State.QUEUED: frozenset({State.RUNNING, State.WAITING, State.CANCELLED, State.FAILED}),
+    State.RUNNING: frozenset(
+        {
+            State.RUNNING,  # a lost lease: the next run takes over
+            State.REVIEW,
+            State.DONE,  # nothing had to change
+            State.QUEUED,
+            State.WAITING,  # another attempt, later
+            State.BLOCKED,
+            State.FAILED,
+            State.CANCELLED,
+        }
+    ),
+    State.REVIEW: frozenset({State.DONE, State.QUEUED, State.WAITING, State.CANCELLED}),
+    State.BLOCKED: frozenset({State.QUEUED, State.WAITING, State.CANCELLED, State.FAILED}),
+    State.FAILED: frozenset({State.QUEUED, State.WAITING}),
+    State.CANCELLED: frozenset({State.QUEUED, State.WAITING}),
+    State.DONE: frozenset(),
+}
+"""The one table of allowed transitions; anything else is a ``ConflictError``."""
+
+
+class Priority(IntEnum):
+    """Order of claims: smaller goes first."""
+
+    CRITICAL = 0
+    HIGH = 1
+    NORMAL = 2
+    LOW = 3
+
+
+class NewTask(BaseModel):
+    """A request for work, as a person or program submits it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    prompt: Annotated[str, Field(min_length=1, max_length=200_000)]
+    repo: Annotated[str, Field(min_length=1)]
+    """Path or URL (file, ssh, https) of the repository, without credentials."""
+    base: str | None = None
+    """Branch, tag or commit to start from; left out: the repository's default branch."""
+    title: str = ""
+    """One line for people; left out: the start of the prompt."""
+    profile: str | None = None
+    """Kind of agent that must do it; left out: any that takes general work."""
+    priority: Priority = Priority.NORMAL
+    needs: tuple[str, ...] = ()
+    """Ids of tasks whose changes this one starts from."""
+    scope: tuple[str, ...] = ()
+    """Globs of the files that the change may touch; empty: all."""
+    checks: tuple[str, ...] = ()
+    """Commands that must exit with 0 on the finished tree."""
+    budget_nusd: Annotated[int, Field(ge=0)] | None = None
+    """Hard cap in nano-USD over all attempts; left out: the configured default."""
+    not_before: float | None = None
+    """Seconds since 1970 before which no agent may start."""
+    max_attempts: Annotated[int, Field(gt=0)] | None = None
+    key: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+    """Idempotency key: the same key a hundred times is one task."""
+
+
+class Task(NewTask):
+    """A task as the store knows it."""
+
+    id: str
+    state: State
+    project: str
+    """Repository without credentials and suffixes: the unit of fairness."""
+    attempts: int = 0
+    """Attempts begun, the present one included; resuming after a crash is the same attempt."""
+    crashes: int = 0
+    """Leases lost in this attempt series."""
+    session: int = 0
+    """Number of the journal in use: a new attempt starts a new journal, a resumed one goes on with it."""
+    fence: int = 0
+    """Grows with each claim; every write of a run carries it."""
+    agent: str | None = None
+    """The agent that has, or last had, the task."""
+    run_id: str | None = None
+    worker: str | None = None
+    lease_until: float | None = None
+    """Database time, seconds since 1970."""
+    cancel_requested: bool = False
+    reason: str = ""
+    """Why it failed, waits for another attempt, is blocked, or was cancelled."""
+    steps: int = 0
+    """Journaled steps over all attempts."""
+    change: Change | None = None
+    created_at: float
+    updated_at: float
+    started_at: float | None = None
+    """First claim."""
+    finished_at: float | None = None
+    """When it was last settled."""
+
+
+class Slot(BaseModel):
+    """An idle agent that asks for work."""
+
+    model_config = ConfigDict(frozen=True)
+
+    agent: str
+    profile: str
+    general: bool = True
+    """Whether it also takes tasks that name no profile."""
+
+
+class Claim(BaseModel):
+    """One run's right to work on a task until the lease ends."""
+
+    model_config = ConfigDict(frozen=True)
+
+    task: Task
+    run_id: str
+    fence: int
+    agent: str
+    profile: str
+    worker: str
+    resumed: bool
+    """Whether an earlier run of the same attempt left a journal to go on with."""
+
+
+class Pulse(BaseModel):
+    """What a heartbeat found out about the worker's runs."""
+
+    model_config = ConfigDict(frozen=True)
+
+    lost: frozenset[str] = frozenset()
+    """Run ids whose fence is stale: stop them, write nothing."""
+    cancelled: frozenset[str] = frozenset()
+    """Run ids that a person asked to cancel."""
+
+
+class QueueStats(BaseModel):
+    """Depth and age of the queue."""
+
+    model_config = ConfigDict(frozen=True)
+
+    states: dict[State, int]
+    by_profile: dict[str, int]
+    """Queued tasks by profile; ``*`` for tasks that any agent may take."""
+    oldest_wait: float | None
+    """Seconds since the oldest queued task became claimable."""
