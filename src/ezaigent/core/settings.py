@@ -20,7 +20,7 @@ class ProviderSettings(_Section):
     api_key: SecretStr | None = None
     """The key; usually left to the provider's own variable, such as ``OPENAI_API_KEY``."""
     api: Literal["chat", "responses"] | None = None
-    """For OpenAI-compatible servers: which API it speaks; default ``responses`` at OpenAI itself, ``chat`` elsewhere."""
+    """Which API a compatible server speaks; left out: ``responses`` at OpenAI itself, ``chat`` elsewhere."""
     timeout: Annotated[float, Field(gt=0)] = 600.0
     """Seconds that one model request may take, retries not counted."""
 
@@ -131,7 +131,7 @@ class Settings(_Section):
     log_level: Literal["debug", "info", "warning", "error"] = "warning"
     """What is logged to standard error."""
     providers: dict[str, ProviderSettings] = {}
-    """Model providers by name: openai, anthropic, google, mistral, deepseek, or your own name for a compatible server."""
+    """Providers by name: openai, anthropic, google, mistral, deepseek, or your own for a compatible server."""
     profiles: dict[str, ProfileSettings] = {}
     """Kinds of agents by name; the built-in ones are changed field by field, new names add new ones."""
     queue: QueueSettings = QueueSettings()
