@@ -1,0 +1,48 @@
+"""The contract of a run, named once. Nothing outside this room knows which runtime, or which library, does the work."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from ezaigent.core.change import CheckResult
+
+if TYPE_CHECKING:
+    from ezaigent.agents.models import Job, Outcome
+    from ezaigent.workspaces import CommandResult
+
+
+class Runtime(Protocol):
+    """Something that can work a task to its end."""
+
+    async def run(self, job: Job) -> Outcome:
+        """Work the task in its workspace until its checks pass; go on where an earlier run of the session stopped.
+
+        Raises ``RunError`` (``BudgetExceeded``, ``StuckError``) where the attempt fails and a ``ControlSignal`` where
+        it must stop. Either way everything done so far is journaled and checkpointed.
+        """
+        ...
+
+
+class Workplace(Protocol):
+    """What a runtime needs of an open workspace; ``workspaces.Workspace`` is one."""
+
+    @property
+    def path(self) -> Path:
+        """Root of the work tree."""
+        ...
+
+    async def checkpoint(self, label: str) -> str | None:
+        """Save the tree as a hidden commit; return its id, or None where nothing changed since the last one."""
+        ...
+
+    async def run(
+        self, command: str, *, timeout: float | None = None, on_output: Callable[[bytes], None] | None = None
+    ) -> CommandResult:
+        """Run a shell command in the sandbox; cancelling ends it with all its descendants."""
+        ...
+
+    async def check(self, commands: Sequence[str]) -> tuple[CheckResult, ...]:
+        """Run check commands in the sandbox on the checkpointed tree; each result names the tree's hash."""
+        ...
