@@ -2,6 +2,7 @@
 
 from ezaigent.costs.models import CallRecord, Ledger, Outcome, Totals
 from ezaigent.costs.prices import (
+    NATIVE,
     Price,
     Rates,
     context_window,
@@ -13,6 +14,7 @@ from ezaigent.costs.prices import (
 )
 
 __all__ = [
+    "NATIVE",
     "CallRecord",
     "Ledger",
     "Outcome",
