@@ -1,0 +1,58 @@
+"""A private copy of the harmless parts of ``/etc``, so that a sandbox mounts one folder in place of forty files.
+
+Each mount costs bubblewrap about 0.2 ms, and only what every user of the machine may read is copied: for a worker
+that runs as root, that is a second fence around shadow files and private keys.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import stat
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+_PREFIX = "ezaigent-etc-"
+_ETC = Path("/etc")
+
+
+class EtcCopy:
+    """The copy, removed with this object or at the end of the process."""
+
+    def __init__(self, parts: Sequence[Path]) -> None:
+        """Copy ``parts``, paths below ``/etc``."""
+        _sweep()
+        self._folder = tempfile.TemporaryDirectory(prefix=f"{_PREFIX}{os.getpid()}-")
+        self.path = Path(self._folder.name).resolve()
+        for part in parts:
+            # A part that cannot be read is a part that commands do without.
+            with contextlib.suppress(OSError):
+                _copy(part.resolve(), self.path / part.relative_to(_ETC))
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy a file, or a folder with the symbolic links in it kept as they are (they point into the system)."""
+    mode = source.lstat().st_mode
+    if not mode & stat.S_IROTH:
+        return
+    if stat.S_ISLNK(mode):
+        target.symlink_to(source.readlink())
+    elif stat.S_ISREG(mode):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, target)
+        target.chmod(stat.S_IMODE(mode) & 0o755)
+    elif stat.S_ISDIR(mode):
+        target.mkdir(parents=True, exist_ok=True)
+        for child in source.iterdir():
+            _copy(child, target / child.name)
+
+
+def _sweep() -> None:
+    """Remove the copies of workers that were killed outright."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*-*"):
+        owner = folder.name.removeprefix(_PREFIX).split("-")[0]
+        with contextlib.suppress(OSError):
+            if not Path("/proc", owner).exists() and folder.lstat().st_uid == os.getuid() and not folder.is_symlink():
+                shutil.rmtree(folder)
