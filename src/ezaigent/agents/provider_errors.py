@@ -22,6 +22,8 @@ over at once. ``permanent``: the run fails. ``transient``: try again with jitter
 
 Bill = Literal["refused", "lost"]
 
+_Errors = type[BaseException] | tuple[type[BaseException], ...]
+
 
 @dataclass(frozen=True, slots=True)
 class ProviderFailure:
@@ -79,7 +81,7 @@ _KEY_SHAPES: Final = (
 )
 """Shapes of keys as the providers echo them in their error texts, and of credentials in headers and addresses."""
 
-_BILLING_WORDS: Final = ("billing", "balance", "credit", "payment", "spend limit", "spend_limit", "past due", "unpaid")
+_BILLING_WORDS: Final = ("billing_error", "billing_hard_limit", "enable billing", "credit", "balance", "spend_limit")
 _QUOTA_WORDS: Final = (
     "exceeded your current quota",
     "insufficient_quota",
@@ -90,7 +92,7 @@ _QUOTA_WORDS: Final = (
     "requests per day",
 )
 _LONG_WORDS: Final = ("context length", "context window", "prompt is too long", "too many tokens", "request_too_large")
-_PURSE_WORDS: Final = ("insufficient balance", "credit balance", "payment required", "billing details", "billing hard")
+_PURSE_WORDS: Final = ("insufficient balance", "credit balance", "payment required", "billing hard")
 _HTTP_STACK: Final = frozenset(
     {"httpx", "httpx2", "aiohttp", "openai", "anthropic", "google", "mistralai", "json", "pydantic_core"}
 )
