@@ -1,1 +1,27 @@
-"""The room `store`."""
+"""The store: schema, engine, migrations, event log. SQL is the only truth; everything else may be lost.
+
+Query functions are synchronous, take a ``Connection`` and run through ``Database.write`` or ``Database.read`` on
+SQLite and PostgreSQL alike.
+"""
+
+from sqlalchemy import Connection
+
+from ezaigent.store import tables
+from ezaigent.store.database import Database, Subscription, now
+from ezaigent.store.events import EventLog, NewEvent, emit, emit_many
+from ezaigent.store.sql import BulkInsert, BulkUpdate, Sql
+
+__all__ = [
+    "BulkInsert",
+    "BulkUpdate",
+    "Connection",
+    "Database",
+    "EventLog",
+    "NewEvent",
+    "Sql",
+    "Subscription",
+    "emit",
+    "emit_many",
+    "now",
+    "tables",
+]

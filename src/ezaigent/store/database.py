@@ -1,0 +1,132 @@
+"""One database object for both databases: synchronous query functions, run in transactions."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, Protocol, Self, TypeVar
+
+from sqlalchemy import Connection
+
+from ezaigent.core.errors import UsageError
+from ezaigent.store.lane import Write, WriteLane
+from ezaigent.store.migrate import migrate as run_migrations
+from ezaigent.store.sql import Sql
+
+T = TypeVar("T")
+
+_clock = Sql("SELECT {now}")
+
+
+def now(conn: Connection) -> float:
+    """Return the database's time in seconds since 1970: the clock that leases go by."""
+    row = _clock.first(conn)
+    assert row is not None
+    return float(row[0])
+
+
+class _Backend(Protocol):
+    dialect: Literal["sqlite", "postgresql"]
+    where: str
+
+    async def transact(self, writes: list[Write]) -> bool: ...
+
+    async def read(self, fn: Callable[[Connection], T]) -> T: ...
+
+    async def close(self) -> None: ...
+
+
+class Subscription:
+    """A registered callback; closing it, or leaving it as a context manager, takes it back."""
+
+    def __init__(self, callbacks: set[Callable[[], None]], callback: Callable[[], None]) -> None:
+        """Register ``callback``."""
+        self._callbacks, self._callback = callbacks, callback
+        callbacks.add(callback)
+
+    def close(self) -> None:
+        """Take the callback back; harmless when it is gone already."""
+        self._callbacks.discard(self._callback)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class Database:
+    """The store: ``write`` and ``read`` run plain functions of a SQLAlchemy ``Connection``.
+
+    Such a function is synchronous, short, and touches nothing but the connection: it may be run again when its
+    transaction did not commit, and it keeps the event loop waiting while it runs.
+    """
+
+    def __init__(self, backend: _Backend) -> None:
+        """Use ``Database.open``."""
+        self.dialect: Literal["sqlite", "postgresql"] = backend.dialect
+        self.where = backend.where
+        """The database's name for people, without user and password."""
+        self._backend = backend
+        self._lane = WriteLane(self._transact)
+        self._callbacks: set[Callable[[], None]] = set()
+
+    @classmethod
+    async def open(cls, url: str, *, migrate: bool = True) -> Self:
+        """Open ``sqlite:///absolute/path`` or ``postgresql://…`` and bring its schema up to date.
+
+        Raises ``UnavailableError`` when it cannot be reached, is read-only, or was made by a newer version of the
+        product, and ``UsageError`` for another kind of URL.
+        """
+        scheme, _, rest = url.partition("://")
+        backend: _Backend
+        if scheme == "sqlite":
+            from ezaigent.store.sqlite import SqliteBackend
+
+            backend = await SqliteBackend.open(Path("/" + rest.lstrip("/")))
+        elif scheme in {"postgresql", "postgres"}:
+            from ezaigent.store.postgres import PostgresBackend
+
+            backend = await PostgresBackend.open(f"postgresql://{rest}")
+        else:
+            raise UsageError(f"unknown kind of database {scheme!r}: use sqlite:///path or postgresql://host/name")
+        db = cls(backend)
+        if migrate:
+            try:
+                await db.write(lambda conn: run_migrations(conn, db.where))
+            except BaseException:
+                await db.close()
+                raise
+        return db
+
+    async def write(self, fn: Callable[[Connection], T]) -> T:
+        """Run ``fn`` in a transaction and return its result once it is durable.
+
+        What many callers write at the same time shares one commit. An error of ``fn`` is raised here and takes back
+        its own rows only. Raises ``UnavailableError`` when the database cannot be used.
+        """
+        result: T = await self._lane.write(fn)
+        return result
+
+    async def read(self, fn: Callable[[Connection], T]) -> T:
+        """Run ``fn``, which only reads, beside the writes; never waits for them."""
+        return await self._backend.read(fn)
+
+    def on_commit(self, callback: Callable[[], None]) -> Subscription:
+        """Call ``callback`` on the event loop after each commit of this object that wrote events."""
+        return Subscription(self._callbacks, callback)
+
+    async def close(self) -> None:
+        """Finish the writes that were handed in and close every connection."""
+        await self._lane.close()
+        await self._backend.close()
+
+    async def _transact(self, writes: list[Write]) -> None:
+        if await self._backend.transact(writes):
+            loop = asyncio.get_running_loop()
+            for callback in tuple(self._callbacks):
+                loop.call_soon(callback)

@@ -1,0 +1,212 @@
+"""The event log: facts are written in the transaction that makes them true and read in order, none skipped.
+
+On SQLite one transaction writes at a time, so numbers become visible in order. On PostgreSQL a transaction that took
+number 5 may commit after the one that took number 6, and a reader that has seen 6 would never look for 5. So before
+drawing numbers a transaction takes a shared advisory lock whose key is the number drawn last; the lock goes with the
+transaction. Everything above the lowest such key may still be joined by smaller numbers and is held back; everything
+up to it is settled. A transaction in flight that has written no event, or that belongs to another program, holds
+nothing back, and nobody ever waits for a lock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import orjson
+from sqlalchemy import Connection
+
+from ezaigent.core.events import KINDS, Event
+from ezaigent.store.sql import BulkInsert, Sql, arrays, columnwise
+from ezaigent.store.tables import events
+
+if TYPE_CHECKING:
+    from ezaigent.store.database import Database
+
+_COLUMNS: Final = ("at", "kind", "task_id", "run_id", "agent", "data")
+_EMITTED: Final = "events emitted"  # keys of Connection.info
+_FLOOR: Final = "event floor held"
+
+_LOCK_SPACE: Final = 0x455A << 48
+"""Upper 16 bits of our advisory lock keys ("EZ"); the lower 48 are an event number."""
+
+
+class NewEvent(NamedTuple):
+    """An event to be written; ``at`` left out means now."""
+
+    kind: str
+    task_id: str | None = None
+    run_id: str | None = None
+    agent: str | None = None
+    data: Mapping[str, Any] = {}
+    at: float | None = None
+
+
+_insert = BulkInsert(events, _COLUMNS)
+_take_floor = Sql(
+    postgresql=f"""
+    SELECT pg_advisory_xact_lock_shared({_LOCK_SPACE} | CASE WHEN is_called THEN last_value ELSE last_value - 1 END)
+    FROM events_seq_seq"""  # noqa: S608 - a constant
+)
+_draw = f"""
+    INSERT INTO events (seq, at, kind, task_id, run_id, agent, data)
+    SELECT nextval('events_seq_seq'), coalesce(at, extract(epoch FROM clock_timestamp())), kind, task_id, run_id, agent, data
+    FROM (SELECT * FROM unnest({arrays(events, _COLUMNS)}) WITH ORDINALITY
+          AS given(at, kind, task_id, run_id, agent, data, place) ORDER BY place) AS ordered"""  # noqa: S608
+_write = Sql(postgresql=_draw)
+
+
+def emit(
+    conn: Connection,
+    kind: str,
+    *,
+    task_id: str | None = None,
+    run_id: str | None = None,
+    agent: str | None = None,
+    data: Mapping[str, Any] | None = None,
+) -> None:
+    """Write one event in the caller's transaction; ``kind`` must be listed in ``KINDS``."""
+    emit_many(conn, [NewEvent(kind, task_id, run_id, agent, data or {})])
+
+
+def emit_many(conn: Connection, rows: Sequence[NewEvent]) -> None:
+    """Write events, in this order, in the caller's transaction; each kind must be listed in ``KINDS``."""
+    if not rows:
+        return
+    for row in rows:
+        if row.kind not in KINDS:
+            raise ValueError(f"unknown event kind {row.kind!r}: list it in core/events.py")
+    values = [
+        (row.at, row.kind, row.task_id, row.run_id, row.agent, orjson.dumps(row.data).decode() if row.data else "{}")
+        for row in rows
+    ]
+    conn.info[_EMITTED] = True
+    if conn.dialect.name == "sqlite":
+        clock = time.time()
+        _insert(conn, [(clock, *value[1:]) if value[0] is None else value for value in values])
+        return
+    if not conn.info.get(_FLOOR):
+        _take_floor.run(conn)
+        conn.info[_FLOOR] = True
+    _write.run(conn, *columnwise(values))
+
+
+def begin_emitting(conn: Connection) -> None:
+    """Forget what an earlier transaction, or a rolled back savepoint, held on this connection."""
+    conn.info.pop(_FLOOR, None)
+
+
+def end_emitting(conn: Connection) -> bool:
+    """Return whether events were emitted on this connection since the last call."""
+    return bool(conn.info.pop(_EMITTED, False))
+
+
+_select = "SELECT seq, at, kind, task_id, run_id, agent, data FROM events WHERE seq > $1"
+_read_all = Sql(f"{_select} ORDER BY seq LIMIT $2")
+_read_bound = Sql(
+    f"""{_select} AND seq <= $2
+    AND (CAST($3 AS TEXT) IS NULL OR task_id = $3) AND (CAST($4 AS TEXT) IS NULL OR agent = $4)
+    ORDER BY seq LIMIT $5"""
+)
+_read_kinds = Sql(
+    f"""{_select} AND seq <= $2
+    AND (CAST($3 AS TEXT) IS NULL OR task_id = $3) AND (CAST($4 AS TEXT) IS NULL OR agent = $4)
+    AND kind IN [$6] ORDER BY seq LIMIT $5"""
+)
+# The locks are looked at after the counter: the inner query refers to the outer row.
+_settled = Sql(
+    sqlite="SELECT coalesce(max(seq), 0) FROM events",
+    postgresql=f"""
+    SELECT coalesce(
+        (SELECT min(((classid::bigint & 65535) << 32) | objid::bigint) FROM pg_locks
+         WHERE locktype = 'advisory' AND objsubid = 1 AND classid::bigint >> 16 = {_LOCK_SPACE >> 48}
+         AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) AND drawn.top >= 0),
+        drawn.top)
+    FROM (SELECT CASE WHEN is_called THEN last_value ELSE last_value - 1 END AS top
+          FROM events_seq_seq OFFSET 0) AS drawn""",  # noqa: S608 - constants
+)
+
+
+def settled(conn: Connection) -> int:
+    """Return the highest number that no transaction in flight can still come below."""
+    row = _settled.first(conn)
+    assert row is not None
+    return int(row[0])
+
+
+class EventLog:
+    """Reads the log, once or as it grows."""
+
+    def __init__(self, db: Database) -> None:
+        """Read from ``db``."""
+        self._db = db
+
+    async def head(self) -> int:
+        """Return the number up to which the log is complete; 0 for an empty log."""
+        return await self._db.read(settled)
+
+    async def read(
+        self,
+        after: int,
+        limit: int = 500,
+        *,
+        kinds: Sequence[str] | None = None,
+        task_id: str | None = None,
+        agent: str | None = None,
+    ) -> list[Event]:
+        """Return at most ``limit`` events with a number above ``after``, oldest first, with no gap left behind."""
+        return (await self._page(after, limit, kinds, task_id, agent))[0]
+
+    async def follow(
+        self,
+        after: int,
+        *,
+        kinds: Sequence[str] | None = None,
+        task_id: str | None = None,
+        agent: str | None = None,
+        poll: float = 0.25,
+    ) -> AsyncIterator[Event]:
+        """Yield events above ``after``, then further ones as they are committed; never ends by itself.
+
+        Commits of this process wake it at once, those of others within ``poll`` seconds.
+        """
+        committed = asyncio.Event()
+        with self._db.on_commit(committed.set):
+            while True:
+                committed.clear()
+                page, after = await self._page(after, 500, kinds, task_id, agent)
+                for event in page:
+                    yield event
+                if not page:
+                    with contextlib.suppress(TimeoutError):
+                        await asyncio.wait_for(committed.wait(), poll)
+
+    async def _page(
+        self, after: int, limit: int, kinds: Sequence[str] | None, task_id: str | None, agent: str | None
+    ) -> tuple[list[Event], int]:
+        """Return a page and the number to go on from, which skips what the filters left out."""
+
+        def query(conn: Connection) -> tuple[Sequence[Any], int]:
+            if kinds is None and task_id is None and agent is None:
+                rows = _read_all.all(conn, after, limit)
+                if conn.dialect.name == "sqlite" or not rows or rows[-1][0] - after == len(rows):
+                    return rows, rows[-1][0] if rows else after  # no number is missing
+            top = settled(conn)
+            if top <= after:
+                return [], after
+            if kinds is None:
+                rows = _read_bound.all(conn, after, top, task_id, agent, limit)
+            else:
+                rows = _read_kinds.all(conn, after, top, task_id, agent, limit, list(kinds))
+            return rows, rows[-1][0] if len(rows) == limit else top
+
+        rows, position = await self._db.read(query)
+        return [
+            Event.model_construct(
+                seq=seq, at=at, kind=kind, task_id=task, run_id=run, agent=name, data=orjson.loads(data)
+            )
+            for seq, at, kind, task, run, name, data in rows
+        ], position

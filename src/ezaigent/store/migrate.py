@@ -1,0 +1,51 @@
+"""Bring a database to the schema of this version; refuse one from a newer version."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from sqlalchemy import Connection, inspect
+
+from ezaigent.core.errors import UnavailableError
+from ezaigent.store.sql import Sql
+
+HEAD: Final = "0001"
+"""The newest revision in ``migrations/versions``. Revisions are counted up, so that a newer one is known as such."""
+
+_LOCK: Final = 0x455A_0000_4D49_4752
+_lock = Sql(postgresql=f"SELECT pg_advisory_xact_lock({_LOCK})")
+_version = Sql("SELECT version_num FROM alembic_version")
+
+
+def migrate(conn: Connection, where: str) -> None:
+    """Upgrade the schema in the caller's transaction; many processes may do so at the same time.
+
+    Raises ``UnavailableError`` when the database has a schema that this version does not know.
+    """
+    if conn.dialect.name == "postgresql":
+        _lock.run(conn)  # on SQLite the transaction itself is the lock
+    found = current(conn)
+    if found == HEAD:
+        return
+    if found is not None and found > HEAD:
+        raise UnavailableError(
+            f"the database {where} was made by a newer version of Ez Aigent (schema {found}, this one knows {HEAD}): "
+            "upgrade ezaigent"
+        )
+    # Imported here: a database that is up to date, which is the rule, does not pay for it.
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
+    config.attributes["connection"] = conn
+    command.upgrade(config, "head")
+
+
+def current(conn: Connection) -> str | None:
+    """Return the revision of the database; None for an empty one."""
+    if not inspect(conn).has_table("alembic_version"):
+        return None
+    row = _version.first(conn)
+    return str(row[0]) if row else None

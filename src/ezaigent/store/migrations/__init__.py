@@ -1,0 +1,1 @@
+"""Schema revisions, packaged with the product and run when a database is opened."""

@@ -1,0 +1,120 @@
+"""One SQL text for both databases, run through the driver: what the hot path costs is the database, not the toolkit."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any, Final
+
+import orjson
+from sqlalchemy import Connection, Row, Table
+
+_FRAGMENTS: Final = {
+    # name: (SQLite, PostgreSQL)
+    "now": ("epoch_now()", "extract(epoch FROM clock_timestamp())::float8"),
+    "for_update": ("", "FOR UPDATE"),
+    "skip_locked": ("", "FOR UPDATE SKIP LOCKED"),
+}
+_LIST: Final = re.compile(r"IN \[\$(\d+)\]")
+
+
+class Sql:
+    """A statement with ``$1`` parameters that runs on both databases.
+
+    ``{now}``, ``{for_update}`` and ``{skip_locked}`` become what each database has; ``x IN [$1]`` takes a list of
+    texts as one parameter. ``sqlite`` and ``postgresql`` give two texts where one will not do.
+    """
+
+    def __init__(self, text: str = "", *, sqlite: str = "", postgresql: str = "") -> None:
+        """Prepare both texts; nothing is sent anywhere."""
+        lite, postgres = sqlite or text, postgresql or text
+        for name, (for_sqlite, for_postgres) in _FRAGMENTS.items():
+            lite = lite.replace(f"{{{name}}}", for_sqlite)
+            postgres = postgres.replace(f"{{{name}}}", for_postgres)
+        lite = _LIST.sub(r"IN (SELECT value FROM json_each($\1))", lite)
+        self._sqlite = re.sub(r"\$(\d+)", r"?\1", lite)
+        self._postgresql = _LIST.sub(r"= ANY(CAST($\1 AS text[]))", postgres)
+
+    def all(self, conn: Connection, *params: Any) -> Sequence[Row[Any]]:
+        """Run it and return every row."""
+        return self._execute(conn, params).fetchall()
+
+    def first(self, conn: Connection, *params: Any) -> Row[Any] | None:
+        """Run it and return the first row, or None."""
+        return self._execute(conn, params).fetchone()
+
+    def run(self, conn: Connection, *params: Any) -> int:
+        """Run it and return how many rows it changed."""
+        return self._execute(conn, params).rowcount
+
+    def _execute(self, conn: Connection, params: tuple[Any, ...]) -> Any:
+        if conn.dialect.name == "sqlite":
+            plain = tuple(orjson.dumps(one).decode() if isinstance(one, list) else one for one in params)
+            return conn.exec_driver_sql(self._sqlite, plain)
+        return conn.exec_driver_sql(self._postgresql, params)
+
+
+class BulkInsert:
+    """Insert many rows of ``columns`` in one call: ``executemany`` on SQLite, arrays on PostgreSQL."""
+
+    def __init__(self, table: Table, columns: Sequence[str], *, on_conflict: str = "") -> None:
+        """Prepare for ``table``; ``on_conflict`` is the tail of the statement, such as ``ON CONFLICT DO NOTHING``."""
+        names = ", ".join(f'"{name}"' for name in columns)
+        marks = ", ".join("?" * len(columns))
+        head = f'INSERT INTO "{table.name}" ({names})'  # noqa: S608 - names of our own tables
+        self._sqlite = f"{head} VALUES ({marks}) {on_conflict}"
+        self._postgresql = f"{head} SELECT * FROM unnest({arrays(table, columns)}) {on_conflict}"
+
+    def __call__(self, conn: Connection, rows: Sequence[tuple[Any, ...]]) -> None:
+        """Insert ``rows``, each with a value per column."""
+        if not rows:
+            return
+        if conn.dialect.name == "sqlite":
+            conn.exec_driver_sql(self._sqlite, list(rows))
+        else:
+            conn.exec_driver_sql(self._postgresql, columnwise(rows))
+
+
+class BulkUpdate:
+    """Set ``columns`` of many rows, found by ``key``, in one call. Each row is the key's value, then the columns'."""
+
+    def __init__(self, table: Table, key: str, columns: Sequence[str]) -> None:
+        """Prepare for ``table``."""
+        head = f'UPDATE "{table.name}" SET'  # noqa: S608 - names of our own tables
+        places = ", ".join(f'"{name}" = ?{index}' for index, name in enumerate(columns, 2))
+        self._sqlite = f'{head} {places} WHERE "{key}" = ?1'
+        names = ", ".join(f'"{name}"' for name in (key, *columns))
+        values = ", ".join(f'"{name}" = given."{name}"' for name in columns)
+        source = f"unnest({arrays(table, (key, *columns))}) AS given({names})"
+        self._postgresql = f'{head} {values} FROM {source} WHERE "{table.name}"."{key}" = given."{key}"'
+
+    def __call__(self, conn: Connection, rows: Sequence[tuple[Any, ...]]) -> None:
+        """Update ``rows``; a key that is not there changes nothing."""
+        if not rows:
+            return
+        if conn.dialect.name == "sqlite":
+            conn.exec_driver_sql(self._sqlite, list(rows))
+        else:
+            conn.exec_driver_sql(self._postgresql, columnwise(rows))
+
+
+_ARRAY_TYPES: Final = {
+    "TEXT": "text[]",
+    "BIGINT": "bigint[]",
+    "INTEGER": "integer[]",
+    "SMALLINT": "smallint[]",
+    "DOUBLE": "float8[]",
+    "BOOLEAN": "boolean[]",
+    "BLOB": "bytea[]",
+}
+
+
+def arrays(table: Table, columns: Sequence[str], first: int = 1) -> str:
+    """Return PostgreSQL's ``$1::text[], $2::bigint[], …`` for these columns."""
+    types = (_ARRAY_TYPES[str(table.c[name].type)] for name in columns)
+    return ", ".join(f"${index}::{kind}" for index, kind in enumerate(types, first))
+
+
+def columnwise(rows: Sequence[tuple[Any, ...]]) -> tuple[list[Any], ...]:
+    """Turn rows into one list per column."""
+    return tuple(list(column) for column in zip(*rows, strict=True))

@@ -1,0 +1,248 @@
+"""The schema of every room, once, for both databases.
+
+Money is nano-USD, times are seconds since 1970 by the database's clock, JSON is text. Only ``needs`` has foreign keys:
+every other row that belongs to a task is written under the task's fence, and checking a key for each journaled step
+would cost PostgreSQL more than the step.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Double,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    Table,
+    Text,
+    text,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+Big = BigInteger().with_variant(Integer(), "sqlite")
+"""64 bits on both: SQLite's INTEGER always is, and only INTEGER can be its row id."""
+
+
+def _text(name: str, **options: Any) -> Column[str]:
+    return Column(name, Text, nullable=False, **options)
+
+
+def _maybe_text(name: str) -> Column[str | None]:
+    return Column(name, Text)
+
+
+def _whole(name: str, **options: Any) -> Column[int]:
+    return Column(name, Big, nullable=False, **options)
+
+
+def _time(name: str) -> Column[float]:
+    return Column(name, Double, nullable=False)
+
+
+def _maybe_time(name: str) -> Column[float | None]:
+    return Column(name, Double)
+
+
+tasks = Table(
+    "tasks",
+    metadata,
+    _text("id", primary_key=True),
+    Column("key", Text, unique=True),
+    _text("title"),
+    _text("prompt"),
+    _text("repo"),
+    _maybe_text("base"),
+    _text("project"),
+    _maybe_text("profile"),
+    _text("pool"),  # the profile, or * when any general agent may take the task
+    Column("priority", SmallInteger, nullable=False),
+    _text("scope"),
+    _text("checks"),
+    _text("needs"),  # never changes after the submit; the table of the same name finds the dependents
+    Column("budget_nusd", Big),
+    _maybe_time("not_before"),
+    Column("max_attempts", Integer),
+    _text("state"),
+    Column("attempts", Integer, nullable=False),
+    Column("crashes", Integer, nullable=False),
+    Column("session", Integer, nullable=False),
+    Column("fresh", SmallInteger, nullable=False),  # 1: the next claim begins a new attempt with a new journal
+    _whole("fence"),
+    _maybe_text("agent"),
+    _maybe_text("run_id"),
+    _maybe_text("worker"),
+    _maybe_time("lease_until"),
+    _maybe_time("wake_at"),
+    _maybe_time("queued_at"),
+    Column("cancel_requested", Boolean, nullable=False),
+    _text("reason"),
+    Column("steps", Integer, nullable=False),
+    _maybe_text("change"),
+    _time("created_at"),
+    _time("updated_at"),
+    _maybe_time("started_at"),
+    _maybe_time("finished_at"),
+)
+
+_queued = text("state = 'queued'")
+_running = text("state = 'running'")
+_sleeping = text("wake_at IS NOT NULL")
+# What a claim looks at; each index holds only the tasks that matter to it, however many are done.
+Index(
+    "ix_tasks_queue",
+    *(tasks.c.pool, tasks.c.priority, tasks.c.project, tasks.c.id),
+    sqlite_where=_queued,
+    postgresql_where=_queued,
+)
+Index("ix_tasks_running", tasks.c.project, tasks.c.lease_until, sqlite_where=_running, postgresql_where=_running)
+Index("ix_tasks_wake", tasks.c.wake_at, sqlite_where=_sleeping, postgresql_where=_sleeping)
+Index("ix_tasks_state", tasks.c.state, tasks.c.id)
+
+needs = Table(
+    "needs",
+    metadata,
+    Column("task_id", Text, ForeignKey("tasks.id", ondelete="CASCADE"), primary_key=True),
+    Column("needs_id", Text, ForeignKey("tasks.id"), primary_key=True, index=True),
+)
+
+runs = Table(
+    "runs",
+    metadata,
+    _text("id", primary_key=True),
+    _text("task_id", index=True),
+    Column("session", Integer, nullable=False),
+    _whole("fence"),
+    _text("agent"),
+    _text("profile"),
+    _text("worker"),
+    _time("started_at"),
+    _maybe_time("ended_at"),
+    _maybe_text("outcome"),
+    _text("reason", server_default=text("''")),
+    Column("steps", Integer, nullable=False, server_default=text("0")),
+)
+
+journal = Table(
+    "journal",
+    metadata,
+    Column("task_id", Text, primary_key=True),
+    Column("session", Integer, primary_key=True, autoincrement=False),
+    Column("seq", Integer, primary_key=True, autoincrement=False),
+    _whole("fence"),
+    _text("name"),
+    Column("payload", LargeBinary, nullable=False),
+    _maybe_text("checkpoint"),
+    _time("at"),
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("seq", Big, Identity(), primary_key=True),
+    _time("at"),
+    _text("kind"),
+    _maybe_text("task_id"),
+    _maybe_text("run_id"),
+    _maybe_text("agent"),
+    _text("data"),
+    Index("ix_events_task_id", "task_id", "seq"),
+    sqlite_autoincrement=True,  # a number is never given twice, not even after the newest rows were pruned
+)
+
+usage = Table(
+    "usage",
+    metadata,
+    Column("id", Big, Identity(), primary_key=True),
+    _text("task_id", index=True),
+    _text("run_id"),
+    Column("session", Integer, nullable=False),
+    Column("step", Integer, nullable=False),
+    Column("at", Double, nullable=False, index=True),
+    _text("agent"),
+    _text("profile"),
+    _text("provider"),
+    _text("model"),
+    _whole("input_tokens"),
+    _whole("cache_read_tokens"),
+    _whole("cache_write_5m_tokens"),
+    _whole("cache_write_1h_tokens"),
+    _whole("output_tokens"),
+    _whole("reasoning_tokens"),
+    Column("cost_nusd", Big),  # NULL: the price is unknown, which is not 0
+    _maybe_text("price_date"),
+    _text("outcome"),
+)
+
+ledgers = Table(
+    "ledgers",
+    metadata,
+    _text("key", primary_key=True),  # task:<id>, day:2026-11-23
+    Column("limit_nusd", Big),
+    _whole("spent_nusd", server_default=text("0")),
+    _whole("held_nusd", server_default=text("0")),
+)
+
+reservations = Table(
+    "reservations",
+    metadata,
+    _text("id", primary_key=True),
+    _text("task_id", index=True),
+    _text("run_id"),
+    _whole("fence"),
+    _whole("amount_nusd"),
+    _text("keys"),
+    _time("at"),
+)
+
+messages = Table(
+    "messages",
+    metadata,
+    _text("id", primary_key=True),
+    _maybe_text("to_agent"),
+    _maybe_text("task_id"),
+    _text("text"),
+    _text("by"),
+    _time("created_at"),
+    _maybe_time("delivered_at"),
+    _maybe_text("run_id"),
+)
+_undelivered = text("delivered_at IS NULL")
+Index("ix_messages_inbox", messages.c.created_at, sqlite_where=_undelivered, postgresql_where=_undelivered)
+
+agents = Table(
+    "agents",
+    metadata,
+    _text("name", primary_key=True),
+    _text("profile"),
+    Column("paused", Boolean, nullable=False),
+    _maybe_text("paused_by"),
+    _time("updated_at"),
+)
+
+workers = Table(
+    "workers",
+    metadata,
+    _text("id", primary_key=True),
+    _text("host"),
+    Column("pid", Integer, nullable=False),
+    _text("version"),
+    _time("started_at"),
+    _time("seen_at"),
+    _text("info"),
+)
