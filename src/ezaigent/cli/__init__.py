@@ -1,6 +1,7 @@
 """The command line: parse, call wiring, print."""
 
+from __future__ import annotations
 
-def main() -> None:
-    """Run the command line."""
-    raise SystemExit(2)
+from ezaigent.cli.app import main
+
+__all__ = ["main"]

@@ -24,7 +24,8 @@ KINDS: Final[dict[str, str]] = {
     "run.checked": "The checks ran; data: ok, checks.",
     "run.message": "A person's message reached the agent; data: message_id.",
     "run.failover": "The run went on with another model; data: from, to, reason.",
-    "run.provider_error": "A model call failed; data: kind, provider, model, status, message, retry_after, attempt, wait.",
+    "run.provider_error": "A model call failed; "
+    "data: kind, provider, model, status, message, retry_after, attempt, wait.",
     "run.budget": "A run met its cap; data: limit_usd, spent_usd, needed_usd.",
     "run.ended": "A run ended; data: outcome, reason, steps.",
     "agent.paused": "An agent will take no task and makes no further step; data: by.",

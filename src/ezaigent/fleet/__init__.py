@@ -1,1 +1,28 @@
-"""The room `fleet`."""
+"""Workers and what they host: claims become runs, runs become changes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ezaigent.fleet.models import WorkerInfo
+from ezaigent.fleet.roster import AgentView
+from ezaigent.fleet.views import CheckView, TaskView, UsageView
+
+if TYPE_CHECKING:
+    from ezaigent.fleet.conduct import Conductor
+    from ezaigent.fleet.worker import Worker
+
+__all__ = ["AgentView", "CheckView", "Conductor", "TaskView", "UsageView", "Worker", "WorkerInfo"]
+
+
+def __getattr__(name: str) -> object:
+    """Load what runs agents only when it is asked for: a listing needs none of it."""
+    if name == "Conductor":
+        from ezaigent.fleet.conduct import Conductor
+
+        return Conductor
+    if name == "Worker":
+        from ezaigent.fleet.worker import Worker
+
+        return Worker
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,104 @@
+"""The application: its commands, its options for all, and how errors become exit codes."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
+
+import typer
+
+from ezaigent import __version__
+from ezaigent.core.errors import EzAigentError, UnavailableError, UsageError
+
+if TYPE_CHECKING:
+    from ezaigent.core.settings import Settings
+
+T = TypeVar("T")
+
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+EXIT_UNAVAILABLE = 3
+EXIT_INTERRUPTED = 128 + signal.SIGINT
+
+app = typer.Typer(
+    name="ezaigent",
+    help="Run a fleet of AI coding agents off one durable task queue.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+_options: dict[str, Any] = {}
+
+
+def _version(value: bool) -> None:
+    if value:
+        sys.stdout.write(f"ezaigent {__version__}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    config: Annotated[Path | None, typer.Option(help="Settings file.", metavar="FILE")] = None,
+    home: Annotated[Path | None, typer.Option(help="Folder for the embedded database and worktrees.")] = None,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Run a fleet of AI coding agents off one durable task queue."""
+    del version
+    _options.update(config=config, home=home)
+
+
+def settings(**overrides: Any) -> Settings:
+    """Return the settings in force for this call."""
+    from ezaigent.wiring import load_settings
+
+    return load_settings(_options.get("config"), home=_options.get("home"), **overrides)
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """Run a command's coroutine on uvloop where it is there."""
+    try:
+        import uvloop
+    except ImportError:  # pragma: no cover - Windows
+        return asyncio.run(work)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(work)
+
+
+def main() -> NoReturn:
+    """Run the command line; every expected error is one line and its own exit code."""
+    from ezaigent.cli import commands
+    from ezaigent.cli.output import print_error
+
+    del commands  # importing them registers them
+    try:
+        code = app(standalone_mode=False) or 0
+    except typer.Exit as stop:
+        code = stop.exit_code
+    except typer.Abort:
+        code = EXIT_INTERRUPTED
+    except UsageError as error:
+        print_error(str(error))
+        code = EXIT_USAGE
+    except UnavailableError as error:
+        print_error(str(error))
+        code = EXIT_UNAVAILABLE
+    except EzAigentError as error:
+        print_error(str(error))
+        code = EXIT_FAILED
+    except KeyboardInterrupt:
+        code = EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output has gone (``| head``): nothing is left to say, not even at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    except typer.TyperException as error:
+        print_error(f"{error.format_message()} Try: ezaigent --help")
+        code = EXIT_USAGE
+    raise SystemExit(code)

@@ -1,0 +1,109 @@
+"""``ezaigent agents``: list, pause, resume, message."""
+
+from __future__ import annotations
+
+import getpass
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ezaigent.cli.app import app, run, settings
+from ezaigent.cli.output import ago, note, out, print_json, safe, table
+
+if TYPE_CHECKING:
+    from ezaigent.fleet.roster import AgentView
+
+agents = typer.Typer(no_args_is_help=True, help="See and steer agents.")
+app.add_typer(agents, name="agents", rich_help_panel="Work")
+
+Name = Annotated[str, typer.Argument(help="Agent, such as claude-1; all for every one.", metavar="AGENT")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+_SIGN = {"active": "[yellow]● active[/]", "idle": "[green]○ idle[/]", "paused": "[magenta]= paused[/]"}
+
+
+@agents.command("list")
+def list_(as_json: Json = False) -> None:
+    """List the agents of all live workers, and paused ones."""
+    views = run(_list())
+    if as_json:
+        print_json({"items": [view.model_dump(mode="json") for view in views]})
+    elif not views:
+        note("no agents; start some with: ezaigent up")
+    else:
+        out.print(agent_table(views))
+
+
+def agent_table(views: list[AgentView]) -> object:
+    """Return the table of agents."""
+    from rich.text import Text
+
+    return table(
+        ("agent", "profile", "status", "task", "title", "sandbox", "worker", "seen"),
+        [
+            (
+                view.name,
+                view.profile,
+                Text.from_markup(_SIGN.get(view.status, f"[dim]- {view.status}[/]")),
+                view.task_id or "",
+                view.title or "",
+                view.sandbox or "",
+                view.worker or "",
+                ago(view.seen_at),
+            )
+            for view in views
+        ],
+    )
+
+
+async def _list() -> list[AgentView]:
+    from ezaigent.wiring import Fleet
+
+    async with Fleet.connect(settings=settings()) as fleet:
+        return await fleet.agents()
+
+
+@agents.command()
+def pause(agent: Name, as_json: Json = False) -> None:
+    """Let an agent take no task and make no further step; it stays paused over restarts."""
+    _steer("pause", agent, as_json=as_json)
+
+
+@agents.command()
+def resume(agent: Name, as_json: Json = False) -> None:
+    """Let a paused agent go on."""
+    _steer("resume", agent, as_json=as_json)
+
+
+def _steer(verb: str, agent: str, *, as_json: bool) -> None:
+    from ezaigent.wiring import Fleet
+
+    async def work() -> list[str]:
+        async with Fleet.connect(settings=settings()) as fleet:
+            return await fleet.steer(verb, agent, by=getpass.getuser())
+
+    names = run(work())
+    if as_json:
+        print_json({"items": [{"name": name, "paused": verb == "pause"} for name in names]})
+    else:
+        out.print(f"{', '.join(names)}: {'paused' if verb == 'pause' else 'goes on'}")
+
+
+@agents.command()
+def message(
+    agent: Name,
+    text: Annotated[str, typer.Argument(help="What to say; it is read before the agent's next model request.")],
+    as_json: Json = False,
+) -> None:
+    """Write to an agent that works on a task."""
+    from ezaigent.wiring import Fleet
+
+    async def work() -> list[str]:
+        async with Fleet.connect(settings=settings()) as fleet:
+            return await fleet.message(agent, text, by=getpass.getuser())
+
+    names = run(work())
+    if as_json:
+        print_json({"items": [{"name": name} for name in names]})
+    else:
+        out.print(f"sent to {safe(', '.join(names))}")

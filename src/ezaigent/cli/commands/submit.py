@@ -1,0 +1,109 @@
+"""``ezaigent submit``: queue a task; with ``--wait`` watch it to its end."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ezaigent.cli.app import EXIT_FAILED, app, run, settings
+from ezaigent.cli.output import note, out, print_json
+
+if TYPE_CHECKING:
+    from ezaigent.fleet.views import TaskView
+    from ezaigent.tasks import NewTask
+
+
+class PriorityName(StrEnum):
+    """Priorities by name."""
+
+    critical = "critical"
+    high = "high"
+    normal = "normal"
+    low = "low"
+
+
+@app.command(rich_help_panel="Work")
+def submit(
+    prompt: Annotated[str, typer.Argument(help="What to do; - reads it from standard input.")],
+    repo: Annotated[str, typer.Option(help="Path or URL of the git repository.", metavar="PATH_OR_URL")],
+    base: Annotated[str | None, typer.Option(help="Branch, tag or commit to start from.", metavar="REF")] = None,
+    title: Annotated[str, typer.Option(help="One line for people.")] = "",
+    profile: Annotated[
+        str | None, typer.Option(help="Kind of agent: claude, gpt, deepseek, mistral, gemini, mechanic or your own.")
+    ] = None,
+    priority: Annotated[PriorityName, typer.Option(help="Order of claims.")] = PriorityName.normal,
+    needs: Annotated[
+        list[str] | None, typer.Option(help="Task that must be ready first (repeat for several).", metavar="ID")
+    ] = None,
+    scope: Annotated[
+        list[str] | None, typer.Option(help="Files that the change may touch (repeat).", metavar="GLOB")
+    ] = None,
+    check: Annotated[
+        list[str] | None, typer.Option(help="Command that must pass on the result (repeat).", metavar="CMD")
+    ] = None,
+    budget: Annotated[float | None, typer.Option(help="Hard cap in USD for the whole task.", metavar="USD")] = None,
+    key: Annotated[
+        str | None, typer.Option(help="Idempotency key: the same key again is the same task.", metavar="KEY")
+    ] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Show the progress and return when the task has ended.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the task as JSON.")] = False,
+) -> None:
+    """Queue a task."""
+    import sys
+
+    from ezaigent.core.errors import UsageError
+    from ezaigent.core.money import nano_usd
+    from ezaigent.tasks import NewTask, Priority
+
+    text = sys.stdin.read() if prompt == "-" else prompt
+    if not text.strip():
+        raise UsageError("the prompt is empty; say what the agent should do")
+    if budget is not None and not 0 <= budget < 1e9:
+        raise UsageError(f"--budget must be an amount in USD of 0 or more, got {budget!r}")
+    new = NewTask(
+        prompt=text,
+        repo=_absolute(repo),
+        base=base,
+        title=title,
+        profile=profile,
+        priority=Priority[priority.value.upper()],
+        needs=tuple(needs or ()),
+        scope=tuple(scope or ()),
+        checks=tuple(check or ()),
+        budget_nusd=None if budget is None else nano_usd(budget),
+        key=key,
+    )
+    view = run(_submit(new, wait=wait, quiet=as_json))
+    if as_json:
+        print_json(view.model_dump(mode="json"))
+    elif not wait:
+        out.print(view.id, style="bold")
+    if wait and view.state not in ("review", "done"):
+        raise typer.Exit(EXIT_FAILED)
+
+
+def _absolute(repo: str) -> str:
+    """Make a path independent of the current folder: a worker has another one."""
+    is_url = "://" in repo or (":" in repo.split("/", 1)[0] and not Path(repo).exists())
+    return repo if is_url else str(Path(repo).expanduser().absolute())
+
+
+async def _submit(new: NewTask, *, wait: bool, quiet: bool) -> TaskView:
+    from ezaigent.cli.watch import watch
+    from ezaigent.wiring import Fleet, somebody_works, work_alone
+
+    loaded = settings()
+    async with Fleet.connect(settings=loaded) as fleet:
+        handle = (await fleet.submit_many([new]))[0]
+        if not wait:
+            view = await handle.view()
+            if not quiet and view.state != "done" and not await somebody_works(fleet.services, view.profile):
+                note("queued; no worker is running: start one with `ezaigent up`")
+            return view
+        if await somebody_works(fleet.services, new.profile):
+            return await watch(handle, quiet=quiet)
+    async with work_alone(loaded, handle.id, new.profile) as alone:
+        return await watch(await alone.task(handle.id), quiet=quiet)

@@ -1,0 +1,104 @@
+"""How the command line prints: tables that fit the terminal, one-line errors, JSON for programs."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import orjson
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+out = Console(highlight=False, soft_wrap=False)
+"""Standard output; honours NO_COLOR and says no colours to a pipe."""
+err = Console(stderr=True, highlight=False)
+
+STATE_STYLE: Mapping[str, str] = {
+    "waiting": "dim",
+    "queued": "cyan",
+    "running": "yellow",
+    "review": "green",
+    "done": "bold green",
+    "blocked": "magenta",
+    "failed": "bold red",
+    "cancelled": "dim strike",
+}
+STATE_SIGN: Mapping[str, str] = {
+    "waiting": "…",
+    "queued": "○",
+    "running": "●",
+    "review": "✓",
+    "done": "✓",
+    "blocked": "?",
+    "failed": "✗",
+    "cancelled": "-",
+}
+"""Colour is never the only sign."""
+
+
+_CONTROL = dict.fromkeys((*range(9), *range(11, 32), *range(127, 160)), "�")
+
+
+def safe(value: object) -> str:
+    """Return text from a repository, a model or a person so that it can neither style nor steer the terminal."""
+    return escape(str(value).translate(_CONTROL))
+
+
+def print_json(value: object) -> None:
+    """Print one JSON document on standard output."""
+    sys.stdout.buffer.write(orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+    sys.stdout.buffer.flush()
+
+
+def print_line(value: object) -> None:
+    """Print one JSON document as one line, for streams."""
+    sys.stdout.buffer.write(orjson.dumps(value, option=orjson.OPT_APPEND_NEWLINE))
+    sys.stdout.buffer.flush()
+
+
+def print_error(message: str) -> None:
+    """Print one line on standard error, whatever the message holds."""
+    err.print(f"[bold red]error:[/] {safe(' '.join(message.split()))}", soft_wrap=True)
+
+
+def note(message: str) -> None:
+    """Print a remark for people on standard error, out of the way of programs."""
+    err.print(f"[dim]{safe(message)}[/]", soft_wrap=True)
+
+
+def state_text(state: str) -> Text:
+    """Return a task's state with its sign and colour."""
+    return Text(f"{STATE_SIGN.get(state, ' ')} {state}", style=STATE_STYLE.get(state, ""))
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, title: str | None = None) -> Table:
+    """Return a table whose last text column takes the space that is left; ``#`` before a name aligns right."""
+    made = Table(title=title, box=None, pad_edge=False, header_style="bold", title_justify="left")
+    for column in columns:
+        right = column.startswith("#")
+        made.add_column(
+            column.lstrip("#"), justify="right" if right else "left", no_wrap=column != "title", overflow="ellipsis"
+        )
+    for row in rows:
+        made.add_row(*(cell if isinstance(cell, Text) else safe(cell) for cell in row))
+    return made
+
+
+def duration(seconds: float | None) -> str:
+    """Return seconds for people: ``0.4 s``, ``12 s``, ``3 min``, ``2.5 h``."""
+    if seconds is None:
+        return ""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def ago(at: float | None) -> str:
+    """Return how long ago a time was."""
+    return "" if at is None else f"{duration(max(0.0, time.time() - at))} ago"

@@ -1,0 +1,112 @@
+"""Run a worker in the foreground: print what it does, drain on the first signal, stop on the second."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING
+
+from ezaigent.cli.app import settings
+from ezaigent.cli.interrupt import Interrupts
+from ezaigent.cli.output import note, out, print_line, safe
+from ezaigent.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from ezaigent.core.events import Event
+    from ezaigent.wiring import Fleet
+
+_TOLD = {
+    "task.claimed": "[yellow]●[/] {task} {agent} takes it",
+    "task.review": "[green]✓[/] {task} ready on {branch}",
+    "task.done": "[green]✓[/] {task} done",
+    "task.retrying": "[yellow]↻[/] {task} will be tried again: {reason}",
+    "task.failed": "[red]✗[/] {task} failed: {reason}",
+    "task.cancelled": "[dim]-[/] {task} cancelled",
+    "task.requeued": "[dim]○[/] {task} back in the queue: {reason}",
+    "task.lease_expired": "[yellow]![/] {task} was taken over from {agent}",
+    "agent.paused": "[magenta]=[/] {agent} paused",
+    "agent.resumed": "[magenta]=[/] {agent} goes on",
+    "run.provider_error": "[yellow]![/] {task} {provider} answers {kind}",
+    "run.failover": "[yellow]![/] {task} goes on with {to}",
+}
+
+
+def parse_pools(text: str) -> dict[str, int]:
+    """Read ``claude=2,mechanic``. Raises ``UsageError`` for anything else."""
+    pools: dict[str, int] = {}
+    for part in filter(None, (piece.strip() for piece in text.split(","))):
+        name, _, count = part.partition("=")
+        if count and not count.isdigit():
+            raise UsageError(f"--pools: {part!r} has no number behind '='; write for example claude=2,mechanic")
+        pools[name] = int(count or 1)
+    if not pools:
+        raise UsageError(f"--pools names no profile: {text!r}; write for example claude=2,mechanic")
+    return pools
+
+
+async def serve(*, agents: int | None, pools: str | None, as_json: bool) -> None:
+    """Work until stopped by a signal."""
+    from ezaigent.wiring import Fleet, share
+
+    loaded = settings()
+    if pools is not None:
+        named = parse_pools(pools)
+        loaded = loaded.model_copy(update={"fleet": loaded.fleet.model_copy(update={"pools": named})})
+    with Interrupts() as interrupts:
+        async with Fleet.embedded(settings=loaded, agents=share(loaded, agents)) as fleet:
+            assert fleet.worker is not None
+            if as_json:
+                print_line({"ready": True, **fleet.worker.info.model_dump(mode="json")})
+            else:
+                _greet(fleet)
+            teller = asyncio.create_task(_tell(fleet, as_json=as_json))
+            stopper = asyncio.create_task(_stop_on(interrupts, fleet))
+            try:
+                await fleet.join()
+            finally:
+                for task in (teller, stopper):
+                    task.cancel()
+                    with contextlib.suppress(asyncio.CancelledError):
+                        await task
+
+
+def _greet(fleet: Fleet) -> None:
+    assert fleet.worker is not None
+    info = fleet.worker.info
+    out.print(
+        f"[bold]Ez Aigent[/] {info.version} works in [cyan]{safe(fleet.settings.home)}[/]\n"
+        f"  agents   {safe(', '.join(info.agents))}\n"
+        f"  sandbox  {info.sandbox}\n"
+        '  queue a task from another terminal:  ezaigent submit "…" --repo PATH\n'
+        "  Ctrl-C once lets running tasks finish, twice stops at once; nothing is lost either way."
+    )
+
+
+async def _stop_on(interrupts: Interrupts, fleet: Fleet) -> None:
+    assert fleet.worker is not None
+    await interrupts.once()
+    if fleet.worker.busy:
+        note(f"draining: {fleet.worker.busy} running (Ctrl-C again stops at once)")
+    fleet.worker.stop()
+    await interrupts.twice()
+    note("stopping: running tasks go back to the queue with everything they have done")
+    fleet.worker.abort()
+
+
+async def _tell(fleet: Fleet, *, as_json: bool) -> None:
+    async for event in fleet.events():
+        if as_json:
+            print_line(event.model_dump(mode="json"))
+        elif event.kind in _TOLD:
+            out.print(_line(event), soft_wrap=True)
+
+
+def _line(event: Event) -> str:
+    values = {name: safe(value) for name, value in event.data.items()}
+    values |= {"task": f"[bold]{event.task_id}[/]", "agent": safe(event.agent or values.get("agent", "?"))}
+    return _TOLD[event.kind].format_map(_Blank(values))
+
+
+class _Blank(dict[str, str]):
+    def __missing__(self, key: str) -> str:
+        return "?"

@@ -1,0 +1,103 @@
+"""Watch a task on the terminal: one live line of what happens now, and the milestones above it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+from rich.live import Live
+from rich.spinner import Spinner
+from rich.table import Table
+from rich.text import Text
+
+from ezaigent.cli.interrupt import Interrupts
+from ezaigent.cli.output import duration, err, safe, state_text
+from ezaigent.core.money import format_usd, nano_usd
+
+if TYPE_CHECKING:
+    from ezaigent.core.events import Event
+    from ezaigent.fleet.views import TaskView
+    from ezaigent.wiring import TaskHandle
+
+
+_TOLD = {
+    "task.claimed": "[bold]{agent}[/] takes the task",
+    "run.started": "[dim]starts from {base:.10}, sandbox {sandbox}[/]",
+    "run.step": "{what} [cyan]{name}[/]",
+    "run.checked": "[green]checks pass[/]",
+    "run.provider_error": "[yellow]{provider} answers {kind}[/]",
+    "run.failover": "[yellow]goes on with {to}[/]",
+    "task.retrying": "[yellow]attempt failed: {reason}[/]",
+    "task.lease_expired": "[yellow]the worker is gone; another agent takes over[/]",
+    "task.blocked": "[magenta]{question}[/]",
+}
+
+
+async def watch(handle: TaskHandle, *, quiet: bool = False) -> TaskView:
+    """Return the task when it has ended. Ctrl-C stops watching; the task itself is not lost by it."""
+    if quiet:
+        await handle.settled()
+        return await handle.view()
+    spinner = Spinner("dots", text=Text(f"{handle.id} waits"))
+    with Interrupts() as interrupts, Live(spinner, console=err, refresh_per_second=8, transient=True):
+        follower = asyncio.create_task(_narrate(handle, spinner))
+        ending = asyncio.create_task(handle.settled())
+        asked = asyncio.create_task(interrupts.once())
+        try:
+            await asyncio.wait({ending, asked}, return_when=asyncio.FIRST_COMPLETED)
+            if not ending.done():
+                raise KeyboardInterrupt
+            await ending
+        finally:
+            for task in (follower, ending, asked):
+                task.cancel()
+            await asyncio.gather(follower, ending, asked, return_exceptions=True)
+    view = await handle.view()
+    _print_result(view)
+    return view
+
+
+async def _narrate(handle: TaskHandle, spinner: Spinner) -> None:
+    started = time.monotonic()
+    steps = 0
+    async for event in handle.events():
+        if event.kind == "run.step":
+            steps += 1
+        line = _describe(event)
+        if line and event.kind != "run.step":
+            err.print(line)
+        elapsed = duration(time.monotonic() - started)
+        spinner.update(text=Text.from_markup(f"{line or event.kind}  [dim]step {steps}, {elapsed}[/]"))
+
+
+def _describe(event: Event) -> str:
+    told = _TOLD.get(event.kind)
+    if told is None:
+        return ""
+    values = {name: safe(value) for name, value in event.data.items()} | {"agent": safe(event.agent)}
+    if event.kind == "run.checked" and not event.data.get("ok"):
+        return "[yellow]checks fail; the agent looks again[/]"
+    return told.format_map(_Blank(values))
+
+
+class _Blank(dict[str, str]):
+    def __missing__(self, key: str) -> str:
+        return "?"
+
+
+def _print_result(view: TaskView) -> None:
+    cost = "unknown" if view.cost_usd is None else format_usd(nano_usd(view.cost_usd))
+    grid = Table.grid(padding=(0, 2))
+    grid.add_row("task", f"{view.id}  {safe(view.title)}")
+    grid.add_row("state", state_text(view.state))
+    if view.reason:
+        grid.add_row("reason", safe(view.reason))
+    if view.commit:
+        grid.add_row("branch", f"{safe(view.branch or '')} at {view.commit[:10]}")
+    if view.note:
+        grid.add_row("note", safe(view.note))
+    for check in view.checks:
+        grid.add_row("check", f"{'✓' if check.ok else '✗'} {safe(check.command)}")
+    grid.add_row("took", f"{duration(view.seconds)}, {view.steps} steps, {cost}")
+    err.print(grid)

@@ -1,0 +1,150 @@
+"""One run, from claim to settled: workspace, agent, checks, commit, hand back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import structlog
+
+from ezaigent.agents import Controls, Job, Outcome, Profile, Runtime
+from ezaigent.core.change import Change
+from ezaigent.core.errors import (
+    Cancelled,
+    Drained,
+    EzAigentError,
+    RunError,
+    StaleFence,
+    UnavailableError,
+    UsageError,
+)
+from ezaigent.core.failpoints import reach
+from ezaigent.core.money import format_usd
+from ezaigent.costs import CostBook
+from ezaigent.store import Connection, Database, emit
+from ezaigent.tasks import Claim, Task, TaskQueue, guard
+from ezaigent.workspaces import Workspace, Workspaces
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conductor:
+    """Carries a claim through its run and tells the queue how it ended."""
+
+    db: Database
+    queue: TaskQueue
+    workspaces: Workspaces
+    runtime: Runtime
+    costs: CostBook
+    profiles: Mapping[str, Profile]
+    check_rounds: int
+    publish: bool
+
+    async def conduct(self, claim: Claim, controls: Controls) -> None:
+        """Run ``claim`` to its end; every way it can end is settled in the store, except a lost fence."""
+        reach("run.claimed")
+        try:
+            change = await self._work(claim, controls)
+            reach("run.finish")
+            await self.queue.finish(claim, change)
+            reach("run.finished")
+        except StaleFence:
+            log.warning("another run owns the task now; this one stops without a trace", task=claim.task.id)
+        except Cancelled:
+            await self.queue.cancelled(claim)
+        except Drained:
+            await self.queue.release(claim, "the worker stops")
+        except RunError as error:
+            await self._fail(claim, str(error), retryable=error.retryable)
+        except UsageError as error:
+            await self._fail(claim, str(error), retryable=False)
+        except UnavailableError as error:
+            await self._fail(claim, str(error), retryable=True)
+        except EzAigentError as error:
+            await self._fail(claim, str(error), retryable=True)
+        except Exception as error:
+            log.exception("a run broke", task=claim.task.id)
+            await self._fail(claim, f"the run broke: {type(error).__name__}; see the worker's log", retryable=True)
+
+    async def _work(self, claim: Claim, controls: Controls) -> Change:
+        task = claim.task
+        profile = self.profiles.get(claim.profile)
+        if profile is None:
+            raise UsageError(f"no profile {claim.profile!r}; add [profiles.{claim.profile}] or submit with another one")
+        restored = await self.runtime.checkpoint(claim)
+        workspace = await self.workspaces.open(
+            task_id=task.id,
+            repo=task.repo,
+            base=task.base,
+            parents=await self._parents(task),
+            checkpoint=restored,
+        )
+        try:
+            await self._note_start(claim, workspace)
+            outcome = await self.runtime.run(
+                Job(
+                    claim=claim,
+                    profile=profile,
+                    workspace=workspace,
+                    controls=controls,
+                    check_rounds=self.check_rounds,
+                )
+            )
+            return await self._deliver(claim, profile, workspace, outcome)
+        finally:
+            await workspace.close()
+
+    async def _parents(self, task: Task) -> list[str]:
+        """Commits of the needed tasks: this one starts from their changes."""
+        needed = [await self.queue.get(need) for need in task.needs]
+        return [need.change.commit for need in needed if need.change is not None and need.project == task.project]
+
+    async def _note_start(self, claim: Claim, workspace: Workspace) -> None:
+        task = claim.task
+
+        def note(conn: Connection) -> None:
+            guard(conn, task.id, claim.fence)
+            emit(
+                conn,
+                "run.started",
+                task_id=task.id,
+                run_id=claim.run_id,
+                agent=claim.agent,
+                data={"base": workspace.base, "sandbox": workspace.sandbox_level, "resumed": claim.resumed},
+            )
+
+        await self.db.write(note)
+
+    async def _deliver(self, claim: Claim, profile: Profile, workspace: Workspace, outcome: Outcome) -> Change:
+        task = claim.task
+        outside = await workspace.violations(task.scope)
+        if outside:
+            raise RunError(
+                f"the change touches {outside[0]!r}{f' and {len(outside) - 1} more' * (len(outside) > 1)} outside its "
+                f"scope {', '.join(task.scope)}; widen the scope or retry",
+            )
+        spent = await self.costs.task_total(task.id)
+        reach("run.commit")
+        change = await workspace.commit(
+            message=_message(task, outcome.summary),
+            author=claim.agent,
+            trailers={"Task": task.id, "Model": profile.model or "none (recipes)", "Cost": format_usd(spent.cost_nusd)},
+        )
+        reach("run.committed")
+        change = change.with_checks(outcome.checks)
+        if self.publish and change.files:
+            change = await workspace.publish(change)
+        return change
+
+    async def _fail(self, claim: Claim, reason: str, *, retryable: bool) -> None:
+        try:
+            await self.queue.fail(claim, reason, retryable=retryable)
+        except StaleFence:
+            log.warning("the failed run had already lost its lease", task=claim.task.id, reason=reason)
+
+
+def _message(task: Task, summary: str) -> str:
+    title = " ".join(task.title.split())
+    body = summary.strip()
+    return title if not body or body == title else f"{title}\n\n{body}"

@@ -1,0 +1,237 @@
+"""A worker: one process that hosts agents, claims tasks for the idle ones and keeps the leases alive."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+
+from ezaigent.agents import Controls
+from ezaigent.core.errors import EzAigentError, UnavailableError
+from ezaigent.core.events import Event
+from ezaigent.core.settings import FleetSettings, QueueSettings
+from ezaigent.fleet import queries
+from ezaigent.fleet.conduct import Conductor
+from ezaigent.fleet.models import WorkerInfo
+from ezaigent.live import LiveBus
+from ezaigent.store import Database, EventLog
+from ezaigent.tasks import Claim, Slot, TaskQueue, bell
+
+log = structlog.get_logger(__name__)
+
+_SWEEP = 1.0
+"""Seconds between claims that nothing announced: expired leases, times that have come, lost rings."""
+_STEP = 5.0
+"""Seconds that a run gets to finish the step it is in, once the drain deadline has passed."""
+
+
+@dataclass
+class _Run:
+    claim: Claim
+    controls: Controls
+    task: asyncio.Task[None] = field(init=False)
+
+
+class Worker:
+    """Hosts ``agents``; ``run`` returns when it was stopped and every run has ended or was given back.
+
+    ``stop`` ends claiming at once and lets running tasks finish up to the drain deadline; then they stop at their
+    next step and go back to the queue with everything they have done. ``abort`` gives them back without waiting.
+    """
+
+    def __init__(
+        self,
+        *,
+        info: WorkerInfo,
+        agents: Sequence[Slot],
+        db: Database,
+        queue: TaskQueue,
+        events: EventLog,
+        bus: LiveBus,
+        conductor: Conductor,
+        queue_settings: QueueSettings,
+        fleet_settings: FleetSettings,
+        only: frozenset[str] | None = None,
+    ) -> None:
+        """``only`` restricts the worker to these task ids (``submit --wait`` with nothing else running)."""
+        self.info = info
+        self._idle: dict[str, Slot] = {slot.agent: slot for slot in agents}
+        self._agents = dict(self._idle)
+        self._runs: dict[str, _Run] = {}
+        self._db = db
+        self._queue = queue
+        self._events = events
+        self._bus = bus
+        self._conductor = conductor
+        self._queue_settings = queue_settings
+        self._fleet_settings = fleet_settings
+        self._only = only
+        self._paused: set[str] = set()
+        self._seen = 0
+        self._wake = asyncio.Event()
+        self._stopping = asyncio.Event()
+        self._aborting = asyncio.Event()
+        self._ready = asyncio.Event()
+
+    @property
+    def busy(self) -> int:
+        """How many agents have a task."""
+        return len(self._runs)
+
+    async def ready(self) -> None:
+        """Return when the worker has said that it is there and claims."""
+        await self._ready.wait()
+
+    def stop(self) -> None:
+        """Claim nothing more; drain."""
+        self._stopping.set()
+        self._wake.set()
+
+    def abort(self) -> None:
+        """Stop at once: running commands end, the tasks go back to the queue."""
+        self._aborting.set()
+        self.stop()
+
+    async def run(self) -> None:
+        """Work until stopped. Raises ``UnavailableError`` when the store cannot be reached at the start."""
+        self._seen = await self._events.head()
+        self._paused = set(await self._queue.paused())
+        background = [
+            asyncio.create_task(self._forever(self._heartbeats), name="heartbeats"),
+            asyncio.create_task(self._forever(self._follow), name="controls"),
+            asyncio.create_task(self._forever(self._listen), name="doorbell"),
+        ]
+        self._ready.set()
+        try:
+            await self._claim_until_stopped()
+            await self._drain()
+        finally:
+            for task in background:
+                task.cancel()
+            await asyncio.gather(*background, return_exceptions=True)
+            with contextlib.suppress(EzAigentError):
+                await self._db.write(lambda conn: queries.leave(conn, self.info.id, "stopped"))
+
+    async def _claim_until_stopped(self) -> None:
+        while not self._stopping.is_set():
+            self._wake.clear()
+            try:
+                claimed = await self._claim()
+            except UnavailableError as error:
+                log.warning("the store cannot be reached; trying again", reason=str(error))
+                claimed = 0
+            if not claimed:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._wake.wait(), _SWEEP)
+
+    async def _claim(self) -> int:
+        idle = [slot for name, slot in self._idle.items() if name not in self._paused]
+        if not idle:
+            return 0
+        claims = await self._queue.claim(self.info.id, idle, only=self._only)
+        for claim in claims:
+            self._start(claim)
+        return len(claims)
+
+    def _start(self, claim: Claim) -> None:
+        run = _Run(claim, Controls())
+        if claim.agent in self._paused:
+            run.controls.pause()
+        del self._idle[claim.agent]
+        self._runs[claim.run_id] = run
+        run.task = asyncio.create_task(self._conduct(run), name=f"run {claim.task.id}")
+
+    async def _conduct(self, run: _Run) -> None:
+        try:
+            await self._conductor.conduct(run.claim, run.controls)
+        except UnavailableError as error:
+            # The lease runs out and the task is taken up again from its journal.
+            log.warning("a run could not be settled", task=run.claim.task.id, reason=str(error))
+        finally:
+            del self._runs[run.claim.run_id]
+            self._idle[run.claim.agent] = self._agents[run.claim.agent]
+            self._wake.set()
+
+    async def _drain(self) -> None:
+        """Give running tasks until the deadline, then stop them at their next step, then in the middle of it."""
+        await self._wait_for_runs(self._fleet_settings.drain)
+        for run in list(self._runs.values()):
+            run.controls.drain(now=self._aborting.is_set())
+        await self._wait_for_runs(_STEP)
+        for run in list(self._runs.values()):
+            run.controls.drain(now=True)
+        await asyncio.gather(*(run.task for run in list(self._runs.values())), return_exceptions=True)
+
+    async def _wait_for_runs(self, seconds: float) -> None:
+        tasks = [run.task for run in self._runs.values()]
+        if not tasks or self._aborting.is_set():
+            return
+        abort = asyncio.create_task(self._aborting.wait())
+        done = asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.wait({abort, done}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        abort.cancel()
+
+    async def _heartbeats(self) -> None:
+        while True:
+            runs = {run_id: run.claim.fence for run_id, run in self._runs.items()}
+            await self._db.write(lambda conn: queries.seen(conn, self.info.id))
+            pulse = await self._queue.heartbeat(self.info.id, runs)
+            for run_id in pulse.lost:
+                if run := self._runs.get(run_id):
+                    run.controls.lose()
+            for run_id in pulse.cancelled:
+                if run := self._runs.get(run_id):
+                    run.controls.cancel()
+            await asyncio.sleep(self._queue_settings.lease / 3)
+
+    async def _follow(self) -> None:
+        """Act on what people decide in other processes: cancel, pause, resume, a message, new work."""
+        async for event in self._events.follow(self._seen):
+            self._heed(event)
+            self._seen = event.seq
+
+    def _heed(self, event: Event) -> None:
+        match event.kind:
+            case "task.submitted" | "task.queued" | "task.requeued" | "task.retrying":
+                self._wake.set()
+            case "task.cancel_requested":
+                for run in self._runs.values():
+                    if run.claim.task.id == event.task_id:
+                        run.controls.cancel()
+            case "agent.paused" if event.agent is not None:
+                self._paused.add(event.agent)
+                for run in self._of(event.agent):
+                    run.controls.pause()
+            case "agent.resumed" if event.agent is not None:
+                self._paused.discard(event.agent)
+                self._wake.set()
+                for run in self._of(event.agent):
+                    run.controls.resume()
+            case _:
+                pass
+
+    def _of(self, agent: str) -> list[_Run]:
+        return [run for run in self._runs.values() if run.claim.agent == agent]
+
+    async def _listen(self) -> None:
+        """Wake on a doorbell, so that a submit in another process starts at once."""
+        bells = [bell(None), *sorted({bell(slot.profile) for slot in self._agents.values()})]
+        while True:
+            started = time.monotonic()
+            if await self._bus.wait(bells, timeout=2.0) is not None:
+                self._wake.set()
+            elif time.monotonic() - started < 1.0:  # a bus that is down answers at once
+                await asyncio.sleep(1.0)
+
+    async def _forever(self, loop: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        while True:
+            try:
+                await loop()
+            except UnavailableError as error:
+                log.warning("the store cannot be reached; trying again", reason=str(error))
+            await asyncio.sleep(min(1.0, self._queue_settings.lease / 10))

@@ -1,0 +1,21 @@
+"""What a task must satisfy to be queued: a mistake is told to the person who makes it, not to an agent at night."""
+
+from __future__ import annotations
+
+from ezaigent.core.errors import UsageError
+from ezaigent.core.settings import Settings
+from ezaigent.tasks import NewTask
+
+
+async def admit(new: NewTask, settings: Settings) -> NewTask:
+    """Return the task as it will be queued: title filled in, base checked, credentials out of the repository's URL.
+
+    Raises ``UsageError`` for an unknown profile and for a repository or base that cannot be used.
+    """
+    from ezaigent.agents import load_profiles
+    from ezaigent.workspaces import check_repository
+
+    if new.profile is not None and new.profile not in (known := load_profiles(settings)):
+        raise UsageError(f"no profile {new.profile!r}; known: {', '.join(sorted(known))}")
+    await check_repository(new.repo, new.base)
+    return new

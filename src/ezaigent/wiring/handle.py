@@ -1,0 +1,270 @@
+"""The Python API: a fleet to submit tasks to, and a handle on each task."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from ezaigent.core.change import Change
+from ezaigent.core.errors import ConflictError, RunError, UnavailableError, UsageError
+from ezaigent.core.events import Event
+from ezaigent.core.money import nano_usd
+from ezaigent.core.settings import Settings
+from ezaigent.fleet import AgentView, TaskView, roster
+from ezaigent.tasks import NewTask, Priority, State, Task
+from ezaigent.wiring.services import Services, open_services, open_worker, pools
+from ezaigent.wiring.settings import load_settings
+
+if TYPE_CHECKING:
+    from ezaigent.fleet import Worker
+
+
+class TaskHandle:
+    """A submitted task."""
+
+    def __init__(self, fleet: Fleet, task_id: str) -> None:
+        """Use ``Fleet.submit`` or ``Fleet.task``."""
+        self._fleet = fleet
+        self.id = task_id
+
+    async def get(self) -> Task:
+        """Return the task as it is now."""
+        return await self._fleet.services.queue.get(self.id)
+
+    async def view(self) -> TaskView:
+        """Return the task with its tokens and its cost."""
+        return await self._fleet.view(await self.get())
+
+    async def settled(self, timeout: float | None = None) -> Task:
+        """Wait until no agent will work on the task again (or a person must answer); return it.
+
+        Raises ``TimeoutError`` after ``timeout`` seconds.
+        """
+        async with asyncio.timeout(timeout):
+            head = await self._fleet.services.events.head()
+            task = await self.get()
+            if task.state.settled or task.state is State.BLOCKED:
+                return task
+            async for event in self._fleet.events(after=head, task_id=self.id):
+                if event.kind in ENDINGS:
+                    task = await self.get()
+                    if task.state.settled or task.state is State.BLOCKED:
+                        return task
+        raise AssertionError("the event log ended")  # pragma: no cover - follow() never ends
+
+    async def wait(self, timeout: float | None = None) -> Change:
+        """Wait for the task's change and return it.
+
+        Raises ``RunError`` with the reason when the task failed, was cancelled or is blocked, ``TimeoutError`` after
+        ``timeout`` seconds.
+        """
+        task = await self.settled(timeout)
+        if task.change is None:
+            raise RunError(f"task {task.id} is {task.state.value}: {task.reason or 'no change was made'}")
+        return task.change
+
+    async def diff(self) -> str:
+        """Return the change as a patch; without a change, the work kept in the last checkpoint."""
+        task = await self.get()
+        return await self._fleet.workspaces().diff(task.id, task.repo, task.change)
+
+    async def cancel(self, *, by: str) -> Task:
+        """Cancel the task; a running one stops at once."""
+        return await self._fleet.services.queue.cancel(self.id, by=by)
+
+    async def retry(self, *, by: str) -> Task:
+        """Queue the task again with fresh attempts."""
+        return await self._fleet.services.queue.retry(self.id, by=by)
+
+    async def approve(self, *, by: str) -> Task:
+        """Accept the change: review → done."""
+        return await self._fleet.services.queue.approve(self.id, by=by)
+
+    async def merge(self, *, by: str) -> Task:
+        """Put the change onto its base branch if the merged tree passes the checks; then the task is done.
+
+        Raises ``UsageError`` when there is no change in review, on a conflict, and when the branch is checked out
+        where it would be changed; ``RunError`` when a check fails on the merged tree.
+        """
+        from ezaigent.wiring.services import sandboxed
+
+        task = await self.get()
+        if task.state is not State.REVIEW or task.change is None:
+            raise ConflictError(f"task {task.id} is {task.state.value}; only a task in review can be merged")
+        workspaces = await sandboxed(self._fleet.settings)
+        merged = await workspaces.merge(task.id, task.repo, task.base, task.change, task.checks)
+        return await self._fleet.services.queue.approve(self.id, by=by, commit=merged)
+
+    async def events(self) -> AsyncIterator[Event]:
+        """Yield the task's events from its first one on, and further ones as they come."""
+        async for event in self._fleet.events(after=0, task_id=self.id):
+            yield event
+
+
+ENDINGS = frozenset({"task.review", "task.done", "task.failed", "task.cancelled", "task.blocked"})
+
+
+class Fleet:
+    """The door for programs: ``async with Fleet.embedded() as fleet: task = await fleet.submit(...)``."""
+
+    def __init__(
+        self, settings: Settings, *, agents: Mapping[str, int] | int | None = None, work: bool, only: str | None = None
+    ) -> None:
+        """Use ``Fleet.embedded`` or ``Fleet.connect``."""
+        self.settings = settings
+        self.services: Services
+        self.worker: Worker | None = None
+        self._agents = agents
+        self._work = work
+        self._only = only
+        self._running: asyncio.Task[None] | None = None
+        self._stack = AsyncExitStack()
+
+    @classmethod
+    def embedded(
+        cls,
+        home: Path | str | None = None,
+        *,
+        agents: Mapping[str, int] | int | None = None,
+        settings: Settings | None = None,
+    ) -> Self:
+        """Return a fleet that works in this process.
+
+        ``agents`` is a total or a number by profile; left out, what is configured or what the keys at hand allow.
+        """
+        return cls(settings or load_settings(home=home), agents=agents, work=True)
+
+    @classmethod
+    def connect(
+        cls,
+        home: Path | str | None = None,
+        *,
+        database_url: str | None = None,
+        redis_url: str | None = None,
+        settings: Settings | None = None,
+    ) -> Self:
+        """Return a fleet whose workers run elsewhere: another process on this home, or other machines."""
+        given: dict[str, Any] = {}
+        if database_url is not None:
+            given["database_url"] = database_url
+        if redis_url is not None:
+            given["redis_url"] = redis_url
+        return cls(settings or load_settings(home=home, **given), work=False)
+
+    async def __aenter__(self) -> Self:
+        self.services = await self._stack.enter_async_context(open_services(self.settings))
+        try:
+            if self._work:
+                await self._start_worker()
+        except BaseException:
+            await self._stack.aclose()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if self.worker is not None and self._running is not None:
+                self.worker.abort()
+                await self._running
+        finally:
+            await self._stack.aclose()
+
+    async def _start_worker(self) -> None:
+        wanted = self._agents if isinstance(self._agents, Mapping) else pools(self.settings, self._agents)
+        self.worker = await self._stack.enter_async_context(
+            open_worker(self.services, wanted, only=frozenset({self._only}) if self._only else None)
+        )
+        self._running = asyncio.create_task(self.worker.run(), name="worker")
+        ready = asyncio.create_task(self.worker.ready())
+        await asyncio.wait({ready, self._running}, return_when=asyncio.FIRST_COMPLETED)
+        ready.cancel()
+        if self._running.done():
+            await self._running
+            raise UnavailableError("the worker ended before it was ready")
+
+    async def join(self) -> None:
+        """Return when the embedded worker has ended."""
+        if self._running is not None:
+            await self._running
+
+    async def submit(
+        self, prompt: str, repo: str | Path, *, budget_usd: float | None = None, **fields: Any
+    ) -> TaskHandle:
+        """Queue a task and return its handle; it is durable when this returns.
+
+        ``fields`` are those of ``NewTask``: base, title, profile, priority, needs, scope, checks, not_before, key.
+        Raises ``UsageError`` for a repository or base that cannot be used, an unknown profile or need.
+        """
+        if isinstance(fields.get("priority"), str):
+            fields["priority"] = Priority[str(fields["priority"]).upper()]
+        fields["needs"] = tuple(
+            need.id if isinstance(need, TaskHandle) else need for need in _each(fields.get("needs", ()))
+        )
+        budget = nano_usd(budget_usd) if budget_usd is not None else None
+        new = NewTask(prompt=prompt, repo=str(repo), budget_nusd=budget, **fields)
+        return (await self.submit_many([new]))[0]
+
+    async def submit_many(self, new: Sequence[NewTask]) -> list[TaskHandle]:
+        """Queue several tasks in one transaction; their needs may name each other's keys."""
+        from ezaigent.wiring.admission import admit
+
+        tasks = await self.services.queue.submit_many([await admit(one, self.settings) for one in new])
+        return [TaskHandle(self, task.id) for task in tasks]
+
+    async def task(self, task_id: str) -> TaskHandle:
+        """Return the handle of the task with this id or unique beginning of an id."""
+        return TaskHandle(self, (await self.services.queue.get(task_id)).id)
+
+    async def tasks(
+        self, *, states: Sequence[State] | None = None, profile: str | None = None, limit: int = 50
+    ) -> list[TaskView]:
+        """Return tasks, newest first."""
+        found = await self.services.queue.list(states=states, profile=profile, limit=limit)
+        totals = await self.services.costs.task_totals([task.id for task in found])
+        return [TaskView.of(task, totals[task.id]) for task in found]
+
+    async def agents(self) -> list[AgentView]:
+        """Return the agents of all live workers with their derived status."""
+        return await roster.agents(self.services.db, self.settings.queue.lease)
+
+    async def steer(self, verb: Literal["pause", "resume"], agent: str, *, by: str) -> list[str]:
+        """Pause or resume an agent, the agents of a profile, or ``all``; return their names."""
+        names = await roster.named(self.services.db, self.settings.queue.lease, agent)
+        act = self.services.queue.pause_agent if verb == "pause" else self.services.queue.resume_agent
+        for name in names:
+            await act(name, by=by)
+        return names
+
+    async def message(self, agent: str, text: str, *, by: str) -> list[str]:
+        """Write to running agents; it is delivered before their next model request. Return their names."""
+        if not text.strip():
+            raise UsageError("the message is empty")
+        names = await roster.named(self.services.db, self.settings.queue.lease, agent)
+        for name in names:
+            await self.services.queue.post_message(agent=name, text=text, by=by)
+        return names
+
+    async def view(self, task: Task) -> TaskView:
+        """Join a task with what it cost."""
+        return TaskView.of(task, await self.services.costs.task_total(task.id))
+
+    async def events(
+        self, *, after: int | None = None, task_id: str | None = None, kinds: Sequence[str] | None = None
+    ) -> AsyncIterator[Event]:
+        """Yield events numbered above ``after`` (left out: from now on), and further ones as they come."""
+        start = await self.services.events.head() if after is None else after
+        follower = self.services.events.follow(start, task_id=task_id, kinds=kinds)
+        async with contextlib.aclosing(follower):  # pyright: ignore[reportArgumentType, reportUnknownArgumentType]
+            async for event in follower:
+                yield event
+
+
+def _each(value: Any) -> Sequence[Any]:
+    return (value,) if isinstance(value, str | TaskHandle) else tuple(value)

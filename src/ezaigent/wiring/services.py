@@ -1,0 +1,217 @@
+"""Pick the adapters and build the services; what is slow to import is imported when it is asked for."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import socket
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import structlog
+
+from ezaigent import __version__
+from ezaigent.core.errors import UnavailableError, UsageError
+from ezaigent.core.ids import new_id
+from ezaigent.core.money import nano_usd
+from ezaigent.core.settings import Settings
+from ezaigent.live import LiveBus, open_bus
+from ezaigent.store import Database, EventLog
+from ezaigent.tasks import Slot, TaskQueue
+
+if TYPE_CHECKING:
+    from ezaigent.costs import CostBook
+    from ezaigent.fleet import Worker
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Services:
+    """What every door of the product works with."""
+
+    settings: Settings
+    db: Database
+    bus: LiveBus
+    events: EventLog
+    queue: TaskQueue
+    costs: CostBook
+
+    @property
+    def embedded(self) -> bool:
+        """Whether the store is the SQLite file in the home folder."""
+        return self.settings.database_url is None or self.db.dialect == "sqlite"
+
+
+def database_url(settings: Settings) -> str:
+    """Return where the store is; the home folder is made for the embedded one."""
+    if settings.database_url is not None:
+        return settings.database_url.get_secret_value()
+    try:
+        settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise UnavailableError(
+            f"the home folder {str(settings.home)!r} cannot be made: {error.strerror}; set EZAIGENT_HOME"
+        ) from None
+    return f"sqlite:///{settings.home / 'ezaigent.db'}"
+
+
+@asynccontextmanager
+async def open_services(settings: Settings) -> AsyncIterator[Services]:
+    """Open the store and the live bus; raises ``UnavailableError`` when the store cannot be reached."""
+    from ezaigent.costs import CostBook
+
+    async with AsyncExitStack() as stack:
+        db = await Database.open(database_url(settings))
+        stack.push_async_callback(db.close)
+        redis_url = settings.redis_url.get_secret_value() if settings.redis_url else None
+        bus = await open_bus(redis_url, on_state=_log_state)
+        stack.push_async_callback(bus.close)
+        budget = settings.costs.task_budget_usd
+        yield Services(
+            settings=settings,
+            db=db,
+            bus=bus,
+            events=EventLog(db),
+            queue=TaskQueue(db, settings.queue, bus, nano_usd(budget) if budget is not None else None),
+            costs=CostBook(db, settings.costs),
+        )
+
+
+def _log_state(up: bool, reason: str) -> None:  # noqa: FBT001 - the bus's callback
+    if up:
+        log.warning("the live bus is back")
+    else:
+        log.warning("the live bus cannot be reached; work goes on by polling", reason=reason)
+
+
+def pools(settings: Settings, agents: int | None = None) -> dict[str, int]:
+    """Return agents by profile: as configured, else one for each provider whose key is at hand, else mechanics.
+
+    ``agents`` is the wanted total; the profiles take turns. Raises ``UsageError`` for a profile that does not exist.
+    """
+    from ezaigent.agents import keys_present, load_profiles
+
+    profiles = load_profiles(settings)
+    wanted = {name: count for name, count in settings.fleet.pools.items() if count}
+    for name in wanted:
+        if name not in profiles:
+            raise UsageError(f"[fleet] pools names no known profile {name!r}; known: {', '.join(sorted(profiles))}")
+    if wanted and agents is None:
+        return wanted
+    if not wanted:
+        keys = keys_present(settings)
+        able = [
+            profile.name for profile in profiles.values() if not profile.offline and keys.get(profile.provider, False)
+        ]
+        names = [*able, "mechanic"] if able else ["mechanic"]
+    else:
+        names = list(wanted)
+    total = agents if agents is not None else max(len(names), 2)
+    return {
+        name: count for index, name in enumerate(names) if (count := total // len(names) + (index < total % len(names)))
+    }
+
+
+@asynccontextmanager
+async def open_worker(
+    services: Services, pools: Mapping[str, int], *, only: frozenset[str] | None = None
+) -> AsyncIterator[Worker]:
+    """Build a worker with its sandbox, workspaces and agents; it runs when its ``run`` is awaited.
+
+    In embedded mode the leases of workers of this home that are no longer alive are given back first.
+    """
+    from ezaigent.agents import build_runtime, load_profiles
+    from ezaigent.fleet import Conductor, Worker, WorkerInfo, roster
+    from ezaigent.workspaces import Workspaces, detect
+
+    settings = services.settings
+    profiles = load_profiles(settings)
+    sandbox = await detect(settings.sandbox)
+    worker_id = f"{socket.gethostname()}-{os.getpid()}-{new_id()[-5:]}"
+    async with AsyncExitStack() as stack:
+        if services.embedded:
+            alive = stack.enter_context(_hold(settings.home / "workers", worker_id))
+            await services.queue.reclaim(alive=alive)
+        workspaces = Workspaces(settings.home, settings.workspaces, sandbox)
+        runtime = await stack.enter_async_context(build_runtime(services.db, settings, services.costs))
+        general = {name for name in pools if not profiles[name].offline} or set(pools)
+        slots = [Slot(agent=name, profile=name, general=name in general) for name in pools for _ in range(pools[name])]
+        info, slots = await roster.register(
+            services.db,
+            WorkerInfo(
+                id=worker_id,
+                host=socket.gethostname(),
+                pid=os.getpid(),
+                version=__version__,
+                sandbox=sandbox.level,
+                exclusive=only is not None,
+            ),
+            slots,
+            settings.queue.lease,
+        )
+        cleaner = asyncio.create_task(_clean(services, workspaces), name="clean workspaces")
+        stack.callback(cleaner.cancel)
+        yield Worker(
+            info=info,
+            agents=slots,
+            db=services.db,
+            queue=services.queue,
+            events=services.events,
+            bus=services.bus,
+            conductor=Conductor(
+                db=services.db,
+                queue=services.queue,
+                workspaces=workspaces,
+                runtime=runtime,
+                costs=services.costs,
+                profiles=profiles,
+                check_rounds=settings.fleet.check_rounds,
+                publish=settings.workspaces.publish,
+            ),
+            queue_settings=settings.queue,
+            fleet_settings=settings.fleet,
+            only=only,
+        )
+
+
+async def _clean(services: Services, workspaces: object) -> None:
+    """Placeholder until the cleaning contract of the workspaces lands."""
+
+
+@contextmanager
+def _hold(folder: Path, worker: str) -> Iterator[set[str]]:
+    """Lock this worker's file for the life of the process; yield the ids of all workers that are alive.
+
+    The kernel drops the lock when the process dies, however it dies, so a dead worker's leases can be given back at
+    once instead of after their time.
+    """
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    own = folder / f"{worker}.lock"
+    with own.open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        alive = {worker}
+        for path in folder.glob("*.lock"):
+            if path != own and not _free(path):
+                alive.add(path.stem)
+        try:
+            yield alive
+        finally:
+            own.unlink(missing_ok=True)
+
+
+def _free(path: Path) -> bool:
+    """Whether nobody holds the lock; a file that nobody holds is removed."""
+    try:
+        with path.open("r+") as handle:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            path.unlink(missing_ok=True)
+    except BlockingIOError:
+        return False
+    except FileNotFoundError:
+        return True
+    return True
