@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import functools
 import importlib.util
 import os
@@ -60,6 +61,7 @@ class PostgresServer:
         elif os.geteuid() == 0:
             # Nobody cannot pass through the private folders that pytest makes for root.
             folder = Path(tempfile.mkdtemp(prefix="pg-"))
+            atexit.register(shutil.rmtree, folder, ignore_errors=True)
             os.chown(folder, _NOBODY, _NOBODY)
             self._account = _NOBODY
         folder.mkdir(parents=True, exist_ok=True)
