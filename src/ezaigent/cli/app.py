@@ -99,6 +99,7 @@ def main() -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
     except typer.TyperException as error:
-        print_error(f"{error.format_message()} Try: ezaigent --help")
+        if error.format_message():  # without a command the help itself is the answer
+            print_error(f"{error.format_message()} Try: ezaigent --help")
         code = EXIT_USAGE
     raise SystemExit(code)

@@ -5,13 +5,15 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 from rich.text import Text
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 out = Console(highlight=False, soft_wrap=False)
 """Standard output; honours NO_COLOR and says no colours to a pipe."""
@@ -77,6 +79,8 @@ def state_text(state: str) -> Text:
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, title: str | None = None) -> Table:
     """Return a table whose last text column takes the space that is left; ``#`` before a name aligns right."""
+    from rich.table import Table
+
     made = Table(title=title, box=None, pad_edge=False, header_style="bold", title_justify="left")
     for column in columns:
         right = column.startswith("#")

@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.live import Live
-from rich.table import Table
 
 from ezaigent.cli.app import EXIT_FAILED, app, run
 from ezaigent.cli.output import duration, err, out, print_json, safe
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from ezaigent.core.settings import Settings
     from ezaigent.fleet.views import TaskView
     from ezaigent.wiring import Fleet
@@ -167,6 +167,8 @@ async def _watch(fleet: Fleet, *, quiet: bool) -> None:
     """Repaint the table of tasks as events come, at most ten times a second."""
     if quiet:
         return
+    from rich.live import Live
+
     from ezaigent.cli.commands.tasks import task_table
 
     async def picture() -> Table:

@@ -7,14 +7,14 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.syntax import Syntax
-from rich.table import Table
 
 from ezaigent.cli.app import app, run, settings
 from ezaigent.cli.output import ago, duration, note, out, print_json, print_line, safe, state_text, table
 from ezaigent.core.money import format_usd, nano_usd
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from ezaigent.core.events import Event
     from ezaigent.fleet.views import TaskView
 
@@ -91,6 +91,8 @@ def show(task_id: TaskId, as_json: Json = False) -> None:
     if as_json:
         print_json({**view.model_dump(mode="json"), "why": why})
         return
+    from rich.table import Table
+
     grid = Table.grid(padding=(0, 2))
     rows: list[tuple[str, object]] = [
         ("task", f"[bold]{view.id}[/]"),
@@ -193,6 +195,8 @@ def diff(task_id: TaskId, as_json: Json = False) -> None:
     if as_json:
         print_json({"diff": patch})
     elif out.is_terminal and not out.no_color:
+        from rich.syntax import Syntax
+
         out.print(Syntax(safe_patch(patch), "diff", theme="ansi_dark", background_color="default", word_wrap=False))
     else:
         out.file.write(patch)
