@@ -33,7 +33,7 @@ class Profile:
     """Added to the agent's instructions."""
     max_steps: int = 200
     """Steps (model requests and tool calls) before a run is stopped as stuck."""
-    max_tokens: int = 32_000
+    max_tokens: int = 16_384
     """Output tokens that one model call may produce, reasoning included."""
     context_window: int | None = None
     """Tokens that the model can hold; None: what the price table says."""
