@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict
 KINDS: Final[dict[str, str]] = {
     "task.submitted": "A task was accepted; data: state, title, profile, priority, needs.",
     "task.queued": "A task became claimable (needs met, time come, or sent back); data: reason.",
+    "task.waiting": "A task that was sent back waits for its needs or its time again; data: reason.",
     "task.claimed": "An agent took the task; data: agent, worker, fence, attempt, resumed.",
     "task.review": "A change is ready; data: commit, branch, files, insertions, deletions.",
     "task.done": "A person or the merge accepted the change; data: by, commit.",

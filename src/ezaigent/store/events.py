@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import orjson
@@ -53,7 +53,8 @@ _take_floor = Sql(
 )
 _draw = f"""
     INSERT INTO events (seq, at, kind, task_id, run_id, agent, data)
-    SELECT nextval('events_seq_seq'), coalesce(at, extract(epoch FROM clock_timestamp())), kind, task_id, run_id, agent, data
+    SELECT nextval('events_seq_seq'), coalesce(at, extract(epoch FROM clock_timestamp())),
+           kind, task_id, run_id, agent, data
     FROM (SELECT * FROM unnest({arrays(events, _COLUMNS)}) WITH ORDINALITY
           AS given(at, kind, task_id, run_id, agent, data, place) ORDER BY place) AS ordered"""  # noqa: S608
 _write = Sql(postgresql=_draw)
@@ -168,7 +169,7 @@ class EventLog:
         task_id: str | None = None,
         agent: str | None = None,
         poll: float = 0.25,
-    ) -> AsyncIterator[Event]:
+    ) -> AsyncGenerator[Event, None]:
         """Yield events above ``after``, then further ones as they are committed; never ends by itself.
 
         Commits of this process wake it at once, those of others within ``poll`` seconds.

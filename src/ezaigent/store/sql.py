@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import orjson
-from sqlalchemy import Connection, Row, Table
+from sqlalchemy import Connection, Table
 
 _FRAGMENTS: Final = {
-    # name: (SQLite, PostgreSQL)
+    # first SQLite's text, then PostgreSQL's
     "now": ("epoch_now()", "extract(epoch FROM clock_timestamp())::float8"),
     "for_update": ("", "FOR UPDATE"),
     "skip_locked": ("", "FOR UPDATE SKIP LOCKED"),
@@ -35,11 +35,11 @@ class Sql:
         self._sqlite = re.sub(r"\$(\d+)", r"?\1", lite)
         self._postgresql = _LIST.sub(r"= ANY(CAST($\1 AS text[]))", postgres)
 
-    def all(self, conn: Connection, *params: Any) -> Sequence[Row[Any]]:
+    def all(self, conn: Connection, *params: Any) -> Sequence[tuple[Any, ...]]:
         """Run it and return every row."""
         return self._execute(conn, params).fetchall()
 
-    def first(self, conn: Connection, *params: Any) -> Row[Any] | None:
+    def first(self, conn: Connection, *params: Any) -> tuple[Any, ...] | None:
         """Run it and return the first row, or None."""
         return self._execute(conn, params).fetchone()
 
@@ -61,18 +61,17 @@ class BulkInsert:
         """Prepare for ``table``; ``on_conflict`` is the tail of the statement, such as ``ON CONFLICT DO NOTHING``."""
         names = ", ".join(f'"{name}"' for name in columns)
         marks = ", ".join("?" * len(columns))
-        head = f'INSERT INTO "{table.name}" ({names})'  # noqa: S608 - names of our own tables
+        head = f'INSERT INTO "{table.name}" ({names})'
         self._sqlite = f"{head} VALUES ({marks}) {on_conflict}"
-        self._postgresql = f"{head} SELECT * FROM unnest({arrays(table, columns)}) {on_conflict}"
+        self._postgresql = f"{head} SELECT * FROM unnest({arrays(table, columns)}) {on_conflict}"  # noqa: S608 - our tables
 
-    def __call__(self, conn: Connection, rows: Sequence[tuple[Any, ...]]) -> None:
-        """Insert ``rows``, each with a value per column."""
+    def __call__(self, conn: Connection, rows: Sequence[tuple[Any, ...]]) -> int:
+        """Insert ``rows``, each with a value per column; return how many were inserted."""
         if not rows:
-            return
+            return 0
         if conn.dialect.name == "sqlite":
-            conn.exec_driver_sql(self._sqlite, list(rows))
-        else:
-            conn.exec_driver_sql(self._postgresql, columnwise(rows))
+            return conn.exec_driver_sql(self._sqlite, list(rows)).rowcount
+        return conn.exec_driver_sql(self._postgresql, columnwise(rows)).rowcount
 
 
 class BulkUpdate:
@@ -80,7 +79,7 @@ class BulkUpdate:
 
     def __init__(self, table: Table, key: str, columns: Sequence[str]) -> None:
         """Prepare for ``table``."""
-        head = f'UPDATE "{table.name}" SET'  # noqa: S608 - names of our own tables
+        head = f'UPDATE "{table.name}" SET'
         places = ", ".join(f'"{name}" = ?{index}' for index, name in enumerate(columns, 2))
         self._sqlite = f'{head} {places} WHERE "{key}" = ?1'
         names = ", ".join(f'"{name}"' for name in (key, *columns))

@@ -1,1 +1,42 @@
-"""The room `tasks`."""
+"""Tasks: submit, claim under a lease with a fence, settle, retry; what a person decides; why a task waits."""
+
+from ezaigent.tasks.messages import deliver_messages, pending_messages, take_messages
+from ezaigent.tasks.models import (
+    MET,
+    SETTLED,
+    TRANSITIONS,
+    Claim,
+    Message,
+    NewTask,
+    Priority,
+    Pulse,
+    QueueStats,
+    Slot,
+    State,
+    Task,
+)
+from ezaigent.tasks.queries import guard
+from ezaigent.tasks.service import TaskQueue, bell
+from ezaigent.tasks.submitting import project_of
+
+__all__ = [
+    "MET",
+    "SETTLED",
+    "TRANSITIONS",
+    "Claim",
+    "Message",
+    "NewTask",
+    "Priority",
+    "Pulse",
+    "QueueStats",
+    "Slot",
+    "State",
+    "Task",
+    "TaskQueue",
+    "bell",
+    "deliver_messages",
+    "guard",
+    "pending_messages",
+    "project_of",
+    "take_messages",
+]

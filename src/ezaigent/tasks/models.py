@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import IntEnum, StrEnum
 from typing import Annotated, Final
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from ezaigent.core.change import Change
 
@@ -69,33 +69,43 @@ class Priority(IntEnum):
     LOW = 3
 
 
+def _storable(text: str) -> str:
+    if "\x00" in text:
+        raise ValueError("text must not contain NUL characters")  # PostgreSQL cannot store them
+    return text
+
+
+Text = Annotated[str, AfterValidator(_storable)]
+Line = Annotated[Text, Field(min_length=1)]
+
+
 class NewTask(BaseModel):
     """A request for work, as a person or program submits it."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    prompt: Annotated[str, Field(min_length=1, max_length=200_000)]
-    repo: Annotated[str, Field(min_length=1)]
+    prompt: Annotated[Text, Field(min_length=1, max_length=200_000)]
+    repo: Line
     """Path or URL (file, ssh, https) of the repository, without credentials."""
-    base: str | None = None
+    base: Line | None = None
     """Branch, tag or commit to start from; left out: the repository's default branch."""
-    title: str = ""
+    title: Text = ""
     """One line for people; left out: the start of the prompt."""
-    profile: str | None = None
+    profile: Line | None = None
     """Kind of agent that must do it; left out: any that takes general work."""
     priority: Priority = Priority.NORMAL
-    needs: tuple[str, ...] = ()
+    needs: tuple[Line, ...] = ()
     """Ids of tasks whose changes this one starts from."""
-    scope: tuple[str, ...] = ()
+    scope: tuple[Line, ...] = ()
     """Globs of the files that the change may touch; empty: all."""
-    checks: tuple[str, ...] = ()
+    checks: tuple[Line, ...] = ()
     """Commands that must exit with 0 on the finished tree."""
     budget_nusd: Annotated[int, Field(ge=0)] | None = None
     """Hard cap in nano-USD over all attempts; left out: the configured default."""
     not_before: float | None = None
     """Seconds since 1970 before which no agent may start."""
     max_attempts: Annotated[int, Field(gt=0)] | None = None
-    key: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+    key: Annotated[Text, Field(min_length=1, max_length=200)] | None = None
     """Idempotency key: the same key a hundred times is one task."""
 
 
@@ -120,6 +130,8 @@ class Task(NewTask):
     worker: str | None = None
     lease_until: float | None = None
     """Database time, seconds since 1970."""
+    wake_at: float | None = None
+    """When a waiting task becomes claimable; None while it waits for other tasks."""
     cancel_requested: bool = False
     reason: str = ""
     """Why it failed, waits for another attempt, is blocked, or was cancelled."""
@@ -181,3 +193,19 @@ class QueueStats(BaseModel):
     """Queued tasks by profile; ``*`` for tasks that any agent may take."""
     oldest_wait: float | None
     """Seconds since the oldest queued task became claimable."""
+
+
+class Message(BaseModel):
+    """What a person wrote to an agent, or to whoever runs a task."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str
+    to_agent: str | None
+    task_id: str | None
+    text: str
+    by: str
+    created_at: float
+    delivered_at: float | None = None
+    run_id: str | None = None
+    """The run that took it."""

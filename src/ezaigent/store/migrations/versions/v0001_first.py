@@ -12,15 +12,19 @@ branch_labels: Sequence[str] | None = None
 depends_on: Sequence[str] | None = None
 
 
+def _key() -> Any:
+    return sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
+
+
 def _big() -> Any:
     return sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 
-def upgrade() -> None:  # noqa: PLR0915 - one statement a table
+def upgrade() -> None:
     """Create every table."""
     op.create_table(
         "agents",
-        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("name", _key(), nullable=False),
         sa.Column("profile", sa.Text(), nullable=False),
         sa.Column("paused", sa.Boolean(), nullable=False),
         sa.Column("paused_by", sa.Text(), nullable=True),
@@ -32,8 +36,8 @@ def upgrade() -> None:  # noqa: PLR0915 - one statement a table
         sa.Column("seq", _big(), sa.Identity(), nullable=False),
         sa.Column("at", sa.Double(), nullable=False),
         sa.Column("kind", sa.Text(), nullable=False),
-        sa.Column("task_id", sa.Text(), nullable=True),
-        sa.Column("run_id", sa.Text(), nullable=True),
+        sa.Column("task_id", _key(), nullable=True),
+        sa.Column("run_id", _key(), nullable=True),
         sa.Column("agent", sa.Text(), nullable=True),
         sa.Column("data", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("seq", name=op.f("pk_events")),
@@ -42,7 +46,7 @@ def upgrade() -> None:  # noqa: PLR0915 - one statement a table
     op.create_index("ix_events_task_id", "events", ["task_id", "seq"], unique=False)
     op.create_table(
         "journal",
-        sa.Column("task_id", sa.Text(), nullable=False),
+        sa.Column("task_id", _key(), nullable=False),
         sa.Column("session", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("seq", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("fence", _big(), nullable=False),
@@ -54,7 +58,7 @@ def upgrade() -> None:  # noqa: PLR0915 - one statement a table
     )
     op.create_table(
         "ledgers",
-        sa.Column("key", sa.Text(), nullable=False),
+        sa.Column("key", _key(), nullable=False),
         sa.Column("limit_nusd", _big(), nullable=True),
         sa.Column("spent_nusd", _big(), server_default=sa.text("0"), nullable=False),
         sa.Column("held_nusd", _big(), server_default=sa.text("0"), nullable=False),
@@ -62,14 +66,14 @@ def upgrade() -> None:  # noqa: PLR0915 - one statement a table
     )
     op.create_table(
         "messages",
-        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("id", _key(), nullable=False),
         sa.Column("to_agent", sa.Text(), nullable=True),
-        sa.Column("task_id", sa.Text(), nullable=True),
+        sa.Column("task_id", _key(), nullable=True),
         sa.Column("text", sa.Text(), nullable=False),
         sa.Column("by", sa.Text(), nullable=False),
         sa.Column("created_at", sa.Double(), nullable=False),
         sa.Column("delivered_at", sa.Double(), nullable=True),
-        sa.Column("run_id", sa.Text(), nullable=True),
+        sa.Column("run_id", _key(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_messages")),
     )
     op.create_index(
@@ -82,9 +86,9 @@ def upgrade() -> None:  # noqa: PLR0915 - one statement a table
     )
     op.create_table(
         "reservations",
-        sa.Column("id", sa.Text(), nullable=False),
-        sa.Column("task_id", sa.Text(), nullable=False),
-        sa.Column("run_id", sa.Text(), nullable=False),
+        sa.Column("id", _key(), nullable=False),
+        sa.Column("task_id", _key(), nullable=False),
+        sa.Column("run_id", _key(), nullable=False),
         sa.Column("fence", _big(), nullable=False),
         sa.Column("amount_nusd", _big(), nullable=False),
         sa.Column("keys", sa.Text(), nullable=False),
@@ -94,8 +98,8 @@ def upgrade() -> None:  # noqa: PLR0915 - one statement a table
     op.create_index(op.f("ix_reservations_task_id"), "reservations", ["task_id"], unique=False)
     op.create_table(
         "runs",
-        sa.Column("id", sa.Text(), nullable=False),
-        sa.Column("task_id", sa.Text(), nullable=False),
+        sa.Column("id", _key(), nullable=False),
+        sa.Column("task_id", _key(), nullable=False),
         sa.Column("session", sa.Integer(), nullable=False),
         sa.Column("fence", _big(), nullable=False),
         sa.Column("agent", sa.Text(), nullable=False),
@@ -111,15 +115,15 @@ def upgrade() -> None:  # noqa: PLR0915 - one statement a table
     op.create_index(op.f("ix_runs_task_id"), "runs", ["task_id"], unique=False)
     op.create_table(
         "tasks",
-        sa.Column("id", sa.Text(), nullable=False),
-        sa.Column("key", sa.Text(), nullable=True),
+        sa.Column("id", _key(), nullable=False),
+        sa.Column("key", _key(), nullable=True),
         sa.Column("title", sa.Text(), nullable=False),
         sa.Column("prompt", sa.Text(), nullable=False),
         sa.Column("repo", sa.Text(), nullable=False),
         sa.Column("base", sa.Text(), nullable=True),
-        sa.Column("project", sa.Text(), nullable=False),
+        sa.Column("project", _key(), nullable=False),
         sa.Column("profile", sa.Text(), nullable=True),
-        sa.Column("pool", sa.Text(), nullable=False),
+        sa.Column("pool", _key(), nullable=False),
         sa.Column("priority", sa.SmallInteger(), nullable=False),
         sa.Column("scope", sa.Text(), nullable=False),
         sa.Column("checks", sa.Text(), nullable=False),
@@ -127,14 +131,14 @@ def upgrade() -> None:  # noqa: PLR0915 - one statement a table
         sa.Column("budget_nusd", _big(), nullable=True),
         sa.Column("not_before", sa.Double(), nullable=True),
         sa.Column("max_attempts", sa.Integer(), nullable=True),
-        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("state", _key(), nullable=False),
         sa.Column("attempts", sa.Integer(), nullable=False),
         sa.Column("crashes", sa.Integer(), nullable=False),
         sa.Column("session", sa.Integer(), nullable=False),
         sa.Column("fresh", sa.SmallInteger(), nullable=False),
         sa.Column("fence", _big(), nullable=False),
         sa.Column("agent", sa.Text(), nullable=True),
-        sa.Column("run_id", sa.Text(), nullable=True),
+        sa.Column("run_id", _key(), nullable=True),
         sa.Column("worker", sa.Text(), nullable=True),
         sa.Column("lease_until", sa.Double(), nullable=True),
         sa.Column("wake_at", sa.Double(), nullable=True),
@@ -178,8 +182,8 @@ def upgrade() -> None:  # noqa: PLR0915 - one statement a table
     op.create_table(
         "usage",
         sa.Column("id", _big(), sa.Identity(), nullable=False),
-        sa.Column("task_id", sa.Text(), nullable=False),
-        sa.Column("run_id", sa.Text(), nullable=False),
+        sa.Column("task_id", _key(), nullable=False),
+        sa.Column("run_id", _key(), nullable=False),
         sa.Column("session", sa.Integer(), nullable=False),
         sa.Column("step", sa.Integer(), nullable=False),
         sa.Column("at", sa.Double(), nullable=False),
@@ -202,7 +206,7 @@ def upgrade() -> None:  # noqa: PLR0915 - one statement a table
     op.create_index(op.f("ix_usage_task_id"), "usage", ["task_id"], unique=False)
     op.create_table(
         "workers",
-        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("id", _key(), nullable=False),
         sa.Column("host", sa.Text(), nullable=False),
         sa.Column("pid", sa.Integer(), nullable=False),
         sa.Column("version", sa.Text(), nullable=False),
@@ -213,8 +217,8 @@ def upgrade() -> None:  # noqa: PLR0915 - one statement a table
     )
     op.create_table(
         "needs",
-        sa.Column("task_id", sa.Text(), nullable=False),
-        sa.Column("needs_id", sa.Text(), nullable=False),
+        sa.Column("task_id", _key(), nullable=False),
+        sa.Column("needs_id", _key(), nullable=False),
         sa.ForeignKeyConstraint(["needs_id"], ["tasks.id"], name=op.f("fk_needs_needs_id")),
         sa.ForeignKeyConstraint(["task_id"], ["tasks.id"], name=op.f("fk_needs_task_id"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("task_id", "needs_id", name=op.f("pk_needs")),

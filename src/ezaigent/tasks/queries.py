@@ -1,0 +1,379 @@
+"""The SQL of the queue. Nothing here decides anything: rows are loaded, moved elsewhere and saved."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any, Final, NamedTuple
+
+import orjson
+
+from ezaigent.core.errors import StaleFence
+from ezaigent.store import BulkInsert, BulkUpdate, Connection, Sql, tables
+from ezaigent.tasks.models import Message
+from ezaigent.tasks.rows import COLUMNS, MUTABLE, TaskRow, all_values, saved_values
+
+_ALL: Final = ", ".join(f'"{name}"' for name in COLUMNS)
+_ALL_T: Final = ", ".join(f't."{name}"' for name in COLUMNS)
+
+# ---------------------------------------------------------------------------------------------- load and save
+
+_load = Sql(f"SELECT {{now}}, {_ALL} FROM tasks WHERE id IN [$1] ORDER BY id {{for_update}}")
+_load_free = Sql(f"SELECT {{now}}, {_ALL} FROM tasks WHERE id IN [$1] ORDER BY id {{skip_locked}}")
+_by_key = Sql(f'SELECT {_ALL} FROM tasks WHERE "key" IN [$1]')
+_resolve = Sql('SELECT id, "key" FROM tasks WHERE id IN [$1] OR "key" IN [$1]')
+_by_prefix = Sql(f"SELECT {_ALL} FROM tasks WHERE substr(id, 1, length(CAST($1 AS TEXT))) = $1 ORDER BY id LIMIT 4")
+_list = Sql(
+    f"""SELECT {_ALL} FROM tasks
+    WHERE (CAST($1 AS TEXT) IS NULL OR profile = $1) AND (CAST($2 AS TEXT) IS NULL OR id < $2)
+    ORDER BY id DESC LIMIT $3"""
+)
+_list_states = Sql(
+    f"""SELECT {_ALL} FROM tasks
+    WHERE (CAST($1 AS TEXT) IS NULL OR profile = $1) AND (CAST($2 AS TEXT) IS NULL OR id < $2) AND state IN [$4]
+    ORDER BY id DESC LIMIT $3"""
+)
+_insert_tasks = BulkInsert(tables.tasks, COLUMNS, on_conflict="ON CONFLICT (key) DO NOTHING")
+_save = BulkUpdate(tables.tasks, "id", MUTABLE)
+
+
+def load(conn: Connection, ids: Collection[str], *, skip_locked: bool = False) -> tuple[float, dict[str, TaskRow]]:
+    """Return the database's time and the tasks with these ids, locked for this transaction.
+
+    ``skip_locked`` leaves out what another transaction works on instead of waiting for it.
+    """
+    found = (_load_free if skip_locked else _load).all(conn, list(ids))
+    clock = float(found[0][0]) if found else 0.0
+    return clock, {row[1]: TaskRow(*row[1:]) for row in found}
+
+
+def save(conn: Connection, rows: Collection[TaskRow]) -> None:
+    """Write back what transitions may change."""
+    _save(conn, [saved_values(row) for row in rows])
+
+
+def insert(conn: Connection, rows: Sequence[TaskRow]) -> int:
+    """Insert new tasks and return how many; one whose key is taken already is left out."""
+    return _insert_tasks(conn, [all_values(row) for row in rows])
+
+
+def by_keys(conn: Connection, keys: Collection[str]) -> dict[str, TaskRow]:
+    """Return tasks by idempotency key."""
+    return {str(row[1]): TaskRow(*row) for row in _by_key.all(conn, list(keys))} if keys else {}
+
+
+def resolve(conn: Connection, names: Collection[str]) -> dict[str, str]:
+    """Return task ids by id or key."""
+    found = _resolve.all(conn, list(names)) if names else ()
+    return {str(name): task_id for task_id, key in found for name in (key, task_id) if name is not None}
+
+
+def by_prefix(conn: Connection, prefix: str) -> list[TaskRow]:
+    """Return the first few tasks whose id begins with ``prefix``."""
+    return [TaskRow(*row) for row in _by_prefix.all(conn, prefix)]
+
+
+def listed(
+    conn: Connection, states: Sequence[str] | None, profile: str | None, limit: int, before: str | None
+) -> list[TaskRow]:
+    """Return tasks, newest first."""
+    if states is None:
+        return [TaskRow(*row) for row in _list.all(conn, profile, before, limit)]
+    return [TaskRow(*row) for row in _list_states.all(conn, profile, before, limit, list(states))]
+
+
+# ---------------------------------------------------------------------------------------------- fence and lease
+
+_fence = Sql("SELECT fence, state FROM tasks WHERE id = $1 {for_update}")
+_renew = Sql(
+    """UPDATE tasks SET lease_until = {now} + CAST($4 AS double precision)
+    WHERE id IN [$2] AND run_id IN [$3] AND worker = $1 AND state = 'running' RETURNING run_id, fence, cancel_requested"""
+)
+_expire = Sql(
+    """UPDATE tasks SET lease_until = {now}
+    WHERE state = 'running' AND lease_until > {now} AND NOT (worker IN [$1])"""
+)
+_forget_workers = Sql("DELETE FROM workers WHERE NOT (id IN [$1])")
+
+
+def guard(conn: Connection, task_id: str, fence: int) -> None:
+    """Raise ``StaleFence`` unless this fence is the present one of a running task.
+
+    The task's row stays locked until the transaction ends, so nobody can claim the task in between.
+    """
+    row = _fence.first(conn, task_id)
+    present, state = row or (None, "gone")
+    if present != fence or state != "running":
+        raise stale(task_id, fence, present, state)
+
+
+def stale(task_id: str, fence: int, present: int | None, state: str) -> StaleFence:
+    """Return the error for a write that comes too late."""
+    return StaleFence(f"run {fence} of task {task_id} may not write any more: the task is {state} at run {present}")
+
+
+def renew(
+    conn: Connection, worker: str, ids: list[str], run_ids: list[str], lease: float
+) -> dict[str, tuple[int, bool]]:
+    """Prolong leases; return fence and cancel request of the runs that still hold theirs."""
+    return {row[0]: (row[1], bool(row[2])) for row in _renew.all(conn, worker, ids, run_ids, lease)}
+
+
+def expire(conn: Connection, alive: Collection[str]) -> int:
+    """End the leases of all workers but those ``alive`` now, and forget those workers."""
+    _forget_workers.run(conn, list(alive))
+    return _expire.run(conn, list(alive))
+
+
+# ---------------------------------------------------------------------------------------------- runs
+
+_insert_runs = BulkInsert(
+    tables.runs, ("id", "task_id", "session", "fence", "agent", "profile", "worker", "started_at")
+)
+_end_runs = BulkUpdate(tables.runs, "id", ("ended_at", "outcome", "reason"))
+
+
+def insert_runs(conn: Connection, rows: Sequence[tuple[Any, ...]]) -> None:
+    """Enter runs: id, task, session, fence, agent, profile, worker, start."""
+    _insert_runs(conn, rows)
+
+
+def end_runs(conn: Connection, rows: Sequence[tuple[str, float, str, str]]) -> None:
+    """Close runs: id, end, outcome, reason."""
+    _end_runs(conn, rows)
+
+
+# ---------------------------------------------------------------------------------------------- needs
+
+_insert_needs = BulkInsert(tables.needs, ("task_id", "needs_id"))
+_insert_ledgers = BulkInsert(tables.ledgers, ("key", "limit_nusd"))
+_dependents = Sql(
+    """SELECT id FROM tasks WHERE state = 'waiting' AND id IN (SELECT task_id FROM needs WHERE needs_id IN [$1])
+    ORDER BY id {for_update}"""
+)
+_unmet = Sql(
+    """SELECT DISTINCT n.task_id FROM needs n JOIN tasks t ON t.id = n.needs_id
+    WHERE n.task_id IN [$1] AND t.state NOT IN ('review', 'done')"""
+)
+_needed = Sql(
+    """SELECT t.id, t.title, t.state, t.reason FROM needs n JOIN tasks t ON t.id = n.needs_id
+    WHERE n.task_id = $1 AND t.state NOT IN ('review', 'done') ORDER BY t.id"""
+)
+_lock_needed = Sql(
+    "SELECT id FROM tasks WHERE id IN (SELECT needs_id FROM needs WHERE task_id = $1) ORDER BY id {for_update}"
+)
+_due = Sql(f"SELECT {{now}}, {_ALL} FROM tasks WHERE wake_at <= {{now}} ORDER BY wake_at LIMIT 1000 {{skip_locked}}")
+
+
+class Needed(NamedTuple):
+    """A task that another one waits for."""
+
+    id: str
+    title: str
+    state: str
+    reason: str
+
+
+def insert_needs(conn: Connection, pairs: Sequence[tuple[str, str]]) -> None:
+    """Enter which task needs which."""
+    _insert_needs(conn, pairs)
+
+
+def insert_ledgers(conn: Connection, limits: Sequence[tuple[str, int]]) -> None:
+    """Open ledgers: key, cap in nano-USD."""
+    _insert_ledgers(conn, limits)
+
+
+def dependents(conn: Connection, ids: Collection[str]) -> list[str]:
+    """Return the waiting tasks that need one of these, locked.
+
+    Locked first and judged after: of two needs that end at the same time, the second one sees the first.
+    """
+    return [row[0] for row in _dependents.all(conn, list(ids))]
+
+
+def unmet(conn: Connection, ids: Collection[str]) -> set[str]:
+    """Return which of these tasks wait for another task."""
+    return {row[0] for row in _unmet.all(conn, list(ids))}
+
+
+def lock_needed(conn: Connection, task_id: str) -> None:
+    """Keep the tasks that this one needs from ending while it is decided whether it waits for them."""
+    _lock_needed.run(conn, task_id)
+
+
+def needed(conn: Connection, task_id: str) -> list[Needed]:
+    """Return the unfinished tasks that this one needs."""
+    return [Needed(*row) for row in _needed.all(conn, task_id)]
+
+
+def due(conn: Connection) -> tuple[float, list[TaskRow]]:
+    """Return the database's time and the waiting tasks whose time has come, locked."""
+    found = _due.all(conn)
+    return (float(found[0][0]) if found else 0.0), [TaskRow(*row[1:]) for row in found]
+
+
+# ---------------------------------------------------------------------------------------------- candidates
+
+_LANES_SQLITE: Final = """
+WITH RECURSIVE lane(pool, priority, project) AS (
+    SELECT t.pool, t.priority, t.project FROM json_each($1) AS asked JOIN tasks t ON t.id = (
+        SELECT q.id FROM tasks q WHERE q.state = 'queued' AND q.pool = asked.value
+        ORDER BY q.priority, q.project, q.id LIMIT 1)
+    UNION ALL
+    SELECT t.pool, t.priority, t.project FROM lane l JOIN tasks t ON t.id = (
+        SELECT q.id FROM tasks q
+        WHERE q.state = 'queued' AND q.pool = l.pool AND (q.priority, q.project) > (l.priority, l.project)
+        ORDER BY q.priority, q.project, q.id LIMIT 1))
+SELECT 'queued', t.id, t.pool, t.priority, t.project FROM lane l JOIN tasks t ON t.id IN (
+    SELECT q.id FROM tasks q
+    WHERE q.state = 'queued' AND q.pool = l.pool AND q.priority = l.priority AND q.project = l.project
+    AND q.id NOT IN [$3] ORDER BY q.id LIMIT $2)"""
+
+_LANES_POSTGRESQL: Final = """
+WITH RECURSIVE lane(pool, priority, project) AS (
+    SELECT h.pool, h.priority, h.project FROM unnest(CAST($1 AS text[])) AS asked(pool) CROSS JOIN LATERAL (
+        SELECT q.pool, q.priority, q.project FROM tasks q WHERE q.state = 'queued' AND q.pool = asked.pool
+        ORDER BY q.priority, q.project, q.id LIMIT 1) AS h
+    UNION ALL
+    SELECT h.pool, h.priority, h.project FROM lane l CROSS JOIN LATERAL (
+        SELECT q.pool, q.priority, q.project FROM tasks q
+        WHERE q.state = 'queued' AND q.pool = l.pool AND (q.priority, q.project) > (l.priority, l.project)
+        ORDER BY q.priority, q.project, q.id LIMIT 1) AS h)
+SELECT 'queued', h.id, h.pool, h.priority, h.project FROM lane l CROSS JOIN LATERAL (
+    SELECT q.id, q.pool, q.priority, q.project FROM tasks q
+    WHERE q.state = 'queued' AND q.pool = l.pool AND q.priority = l.priority AND q.project = l.project
+    AND NOT (q.id IN [$3]) ORDER BY q.id LIMIT CAST($2 AS bigint)) AS h"""
+
+_REST: Final = """
+UNION ALL SELECT * FROM (
+    SELECT 'expired', id, pool, priority, project FROM tasks
+    WHERE state = 'running' AND lease_until <= {now} AND pool IN [$1] AND NOT (id IN [$3])
+    ORDER BY lease_until LIMIT CAST($2 AS bigint)) AS expired
+UNION ALL SELECT 'due', '', '', 0, '' WHERE EXISTS (SELECT 1 FROM tasks WHERE wake_at <= {now})
+UNION ALL SELECT 'paused', name, '', 0, '' FROM agents WHERE paused"""
+
+_candidates = Sql(sqlite=_LANES_SQLITE + _REST, postgresql=_LANES_POSTGRESQL + _REST)
+_chosen = Sql(
+    """SELECT CASE WHEN state = 'queued' THEN 'queued' ELSE 'expired' END, id, pool, priority, project FROM tasks
+    WHERE id IN [$1] AND NOT (id IN [$2]) AND (state = 'queued' OR (state = 'running' AND lease_until <= {now}))
+    UNION ALL SELECT 'due', '', '', 0, '' WHERE EXISTS (SELECT 1 FROM tasks WHERE wake_at <= {now})
+    UNION ALL SELECT 'paused', name, '', 0, '' FROM agents WHERE paused"""
+)
+_running = Sql("SELECT project, count(*) FROM tasks WHERE state = 'running' GROUP BY project")
+
+
+class Candidate(NamedTuple):
+    """A task that may be claimed, not locked yet; or ``due`` and ``paused`` as facts that the claim needs."""
+
+    kind: str
+    id: str
+    pool: str
+    priority: int
+    project: str
+
+
+def candidates(
+    conn: Connection, pools: Collection[str], limit: int, lost: Collection[str], only: Collection[str] | None
+) -> list[Candidate]:
+    """Return what agents of these pools could take: the oldest ``limit`` of each lane (pool, priority, project).
+
+    It jumps from lane to lane in the index, so the length of the queue does not matter.
+    """
+    if only is not None:
+        return [Candidate(*row) for row in _chosen.all(conn, list(only), list(lost))]
+    return [Candidate(*row) for row in _candidates.all(conn, list(pools), limit, list(lost))]
+
+
+def running_by_project(conn: Connection) -> dict[str, int]:
+    """Return how many tasks run, by project."""
+    return {row[0]: row[1] for row in _running.all(conn)}
+
+
+# ---------------------------------------------------------------------------------------------- agents, messages
+
+_MESSAGE: Final = 'id, to_agent, task_id, "text", "by", created_at, delivered_at, run_id'
+_insert_message = BulkInsert(
+    tables.messages, ("id", "to_agent", "task_id", "text", "by", "created_at", "delivered_at", "run_id")
+)
+_pending = f"""SELECT {_MESSAGE} FROM messages
+    WHERE delivered_at IS NULL AND (task_id = $1 OR (task_id IS NULL AND to_agent = $2)) ORDER BY created_at, id"""
+_see_messages = Sql(_pending)
+_lock_messages = Sql(_pending + " {for_update}")
+_deliver = Sql("UPDATE messages SET delivered_at = {now}, run_id = $2 WHERE id IN [$1] AND delivered_at IS NULL")
+_pause = Sql(
+    """INSERT INTO agents (name, profile, paused, paused_by, updated_at) VALUES ($1, $2, true, $3, {now})
+    ON CONFLICT (name) DO UPDATE SET paused = true, paused_by = excluded.paused_by, updated_at = excluded.updated_at
+    WHERE NOT agents.paused"""
+)
+_resume = Sql("UPDATE agents SET paused = false, paused_by = NULL, updated_at = {now} WHERE name = $1 AND paused")
+_paused = Sql("SELECT name FROM agents WHERE paused ORDER BY name")
+
+
+def insert_message(conn: Connection, message: Message) -> None:
+    """Keep a message."""
+    _insert_message(
+        conn,
+        [(message.id, message.to_agent, message.task_id, message.text, message.by, message.created_at, None, None)],
+    )
+
+
+def pending_messages(conn: Connection, agent: str, task_id: str, *, lock: bool = False) -> list[Message]:
+    """Return undelivered messages for the task or the agent, oldest first."""
+    names = ("id", "to_agent", "task_id", "text", "by", "created_at", "delivered_at", "run_id")
+    found = (_lock_messages if lock else _see_messages).all(conn, task_id, agent)
+    return [Message.model_construct(**dict(zip(names, row, strict=True))) for row in found]
+
+
+def mark_delivered(conn: Connection, ids: Collection[str], run_id: str) -> None:
+    """Note which run took the messages."""
+    _deliver.run(conn, list(ids), run_id)
+
+
+def pause(conn: Connection, agent: str, by: str) -> bool:
+    """Pause an agent; return whether it was not paused before."""
+    return bool(_pause.run(conn, agent, agent.rpartition("-")[0] or agent, by))
+
+
+def resume(conn: Connection, agent: str) -> bool:
+    """Let an agent go on; return whether it was paused."""
+    return bool(_resume.run(conn, agent))
+
+
+def paused(conn: Connection) -> set[str]:
+    """Return the names of paused agents."""
+    return {row[0] for row in _paused.all(conn)}
+
+
+# ---------------------------------------------------------------------------------------------- overview
+
+_states = Sql("SELECT state, count(*) FROM tasks GROUP BY state")
+_pools = Sql("SELECT pool, count(*) FROM tasks WHERE state = 'queued' GROUP BY pool")
+_oldest = Sql("SELECT {now} - min(queued_at) FROM tasks WHERE state = 'queued'")
+_ahead = Sql(
+    """SELECT count(*) FROM tasks WHERE state = 'queued' AND pool = $1
+    AND (priority < CAST($2 AS smallint) OR (priority = CAST($2 AS smallint) AND id < $3))"""
+)
+_workers = Sql("SELECT info FROM workers WHERE seen_at > {now} - CAST($1 AS double precision)")
+_busy = Sql("SELECT DISTINCT agent FROM tasks WHERE state = 'running' AND lease_until > {now} AND agent IS NOT NULL")
+
+
+def depth(conn: Connection) -> tuple[dict[str, int], dict[str, int], float | None]:
+    """Return tasks by state, queued tasks by pool, and the seconds that the oldest queued one has waited."""
+    oldest = _oldest.first(conn)
+    return (
+        {row[0]: row[1] for row in _states.all(conn)},
+        {row[0]: row[1] for row in _pools.all(conn)},
+        oldest[0] if oldest is not None else None,
+    )
+
+
+def ahead(conn: Connection, row: TaskRow) -> int:
+    """Return how many queued tasks of the same pool go first, fairness between projects aside."""
+    found = _ahead.first(conn, row.pool, row.priority, row.id)
+    return int(found[0]) if found is not None else 0
+
+
+def living_agents(conn: Connection, fresh: float) -> tuple[list[str], set[str]]:
+    """Return the agents of workers heard of within ``fresh`` seconds, and those of them that have a task."""
+    names = [name for row in _workers.all(conn, fresh) for name in orjson.loads(row[0]).get("agents", ())]
+    return sorted(names), {row[0] for row in _busy.all(conn)}

@@ -1,0 +1,259 @@
+"""The queue: submit, claim, settle, steer. Each method is one transaction; doorbells ring after its commit."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Final
+
+from ezaigent.core.change import Change
+from ezaigent.core.errors import ConflictError, NotFoundError, StaleFence, UsageError
+from ezaigent.core.settings import QueueSettings
+from ezaigent.live import LiveBus
+from ezaigent.store import Connection, Database, NewEvent, emit, now
+from ezaigent.tasks import claiming, messages, moves, queries, settling, submitting, why
+from ezaigent.tasks.models import Claim, Message, NewTask, Pulse, QueueStats, Slot, State, Task
+from ezaigent.tasks.rows import TaskRow, as_task
+
+_FRESH: Final = 2.0
+"""Leases that a worker may be silent before its agents do not count as living."""
+
+
+def bell(profile: str | None) -> str:
+    """Return the doorbell of a profile's tasks, or of the tasks that name none."""
+    return f"bell:{profile or claiming.GENERAL}"
+
+
+class TaskQueue:
+    """The durable queue. Every method raises ``UnavailableError`` when the store cannot be used.
+
+    Methods of a run raise ``StaleFence`` when a later run owns the task; nothing was written then.
+    """
+
+    def __init__(
+        self,
+        db: Database,
+        settings: QueueSettings,
+        bus: LiveBus | None = None,
+        default_budget_nusd: int | None = None,
+    ) -> None:
+        """``default_budget_nusd`` caps tasks that name no budget; without a ``bus`` workers find work by looking."""
+        self._db = db
+        self._settings = settings
+        self._bus = bus
+        self._default_budget = default_budget_nusd
+
+    # ------------------------------------------------------------------------------------------ submitting
+
+    async def submit(self, new: NewTask) -> Task:
+        """Queue a task; it is durable when this returns. A key that is known already returns its task.
+
+        Raises ``NotFoundError`` for a need that does not exist.
+        """
+        return (await self.submit_many([new]))[0]
+
+    async def submit_many(self, new: Sequence[NewTask]) -> list[Task]:
+        """Queue tasks in one transaction, all or none; needs may name keys of the same batch.
+
+        Raises ``UsageError`` for needs in a circle, naming it, and ``NotFoundError`` for an unknown need.
+        """
+        if len(new) > submitting.MOST:
+            raise UsageError(f"{len(new)} tasks in one submit; submit at most {submitting.MOST} at a time")
+        submitting.refuse_circles(new)
+        while True:
+            try:
+                done = await self._db.write(lambda conn: submitting.submit(conn, new, now(conn), self._default_budget))
+            except submitting.KeyTaken:
+                continue  # the other process has committed: now its task is found by the key
+            await self._ring(row for row in done.new if row.state == State.QUEUED)
+            return [as_task(row) for row in done.rows]
+
+    # ------------------------------------------------------------------------------------------ runs
+
+    async def claim(self, worker: str, slots: Sequence[Slot], *, only: Collection[str] | None = None) -> list[Claim]:
+        """Claim a task for each idle agent, as far as there are any; ``only`` restricts it to these task ids."""
+        if not slots:
+            return []
+        return await self._db.write(lambda conn: claiming.claim(conn, worker, slots, self._settings, only))
+
+    async def heartbeat(self, worker: str, runs: Mapping[str, int]) -> Pulse:
+        """Prolong the leases of these runs (fence by run id) and say which are lost or to be cancelled."""
+        if not runs:
+            return Pulse()
+        ids = [run_id.rpartition("-")[0] for run_id in runs]
+        held = await self._db.write(lambda conn: queries.renew(conn, worker, ids, list(runs), self._settings.lease))
+        return Pulse(
+            lost=frozenset(run_id for run_id, fence in runs.items() if run_id not in held or held[run_id][0] != fence),
+            cancelled=frozenset(run_id for run_id, (_, cancelled) in held.items() if cancelled),
+        )
+
+    async def finish(self, claim: Claim, change: Change | None) -> Task:
+        """End a run that succeeded: ``review`` with a change, ``done`` when there was nothing to change."""
+        return await self._end(claim, settling.finish({claim.run_id: change}))
+
+    async def finish_many(self, items: Iterable[tuple[Claim, Change | None]]) -> list[Task | StaleFence]:
+        """End many runs in one transaction; a run that comes too late gets its ``StaleFence`` and stops no other."""
+        changes = {claim.run_id: (claim, change) for claim, change in items}
+        claims = [claim for claim, _ in changes.values()]
+        move = settling.finish({run_id: change for run_id, (_, change) in changes.items()})
+        results, woken = await self._db.write(lambda conn: settling.settle(conn, claims, move))
+        await self._ring(woken)
+        return [result if isinstance(result, StaleFence) else as_task(result) for result in results]
+
+    async def fail(self, claim: Claim, reason: str, *, retryable: bool = True) -> Task:
+        """End a run that failed: the next attempt waits (exponential backoff, full jitter), or a dead letter."""
+        return await self._end(claim, settling.fail(self._settings, reason, retryable=retryable))
+
+    async def block(self, claim: Claim, question: str) -> Task:
+        """Stop a run that cannot go on without a person's answer."""
+        return await self._end(claim, lambda _, row, at: ("blocked", moves.block(row, at, question)))
+
+    async def release(self, claim: Claim, reason: str) -> Task:
+        """Give the task back unfinished; the next run goes on with the same journal and attempt."""
+        return await self._end(claim, lambda _, row, at: ("released", moves.release(row, at, reason)))
+
+    async def cancelled(self, claim: Claim) -> Task:
+        """Say that a run has stopped because its task was cancelled."""
+        return await self._end(claim, lambda _, row, at: ("cancelled", moves.cancelled(row, at, row.reason)))
+
+    async def _end(self, claim: Claim, move: settling.Move) -> Task:
+        results, woken = await self._db.write(lambda conn: settling.settle(conn, [claim], move))
+        result = results[0]
+        if isinstance(result, StaleFence):
+            raise result
+        await self._ring([*woken, *([result] if result.state == State.QUEUED else [])])
+        return as_task(result)
+
+    async def reclaim(self, *, alive: Collection[str] = ()) -> int:
+        """End the leases of all workers but those ``alive``, at once, and return how many.
+
+        Only for whoever knows that the others are dead: the embedded start, which holds their locks.
+        """
+        return await self._db.write(lambda conn: queries.expire(conn, alive))
+
+    # ------------------------------------------------------------------------------------------ people
+
+    async def cancel(self, task_id: str, *, by: str) -> Task:
+        """Cancel a task: at once when no run has it, else its run is told and stops at its next step."""
+        return await self._decide(task_id, lambda conn, row, at: moves.cancel(row, at, by))
+
+    async def retry(self, task_id: str, *, by: str) -> Task:
+        """Send a settled, blocked or waiting task back to the queue. Raises ``ConflictError`` where it is there."""
+
+        def move(conn: Connection, row: TaskRow, at: float) -> list[NewEvent]:
+            return moves.retry(row, at, by, needs_met=not queries.unmet(conn, [row.id]))
+
+        return await self._decide(task_id, move, with_needs=True)
+
+    async def approve(self, task_id: str, *, by: str, commit: str | None = None) -> Task:
+        """Accept a change in review; ``commit`` is the merge commit, when there is one."""
+        return await self._decide(task_id, lambda conn, row, at: moves.approve(row, at, by, commit))
+
+    async def _decide(
+        self,
+        task_id: str,
+        move: Callable[[Connection, TaskRow, float], list[NewEvent]],
+        *,
+        with_needs: bool = False,
+    ) -> Task:
+        def transaction(conn: Connection) -> TaskRow:
+            row_id = _find(conn, task_id).id
+            if with_needs:
+                queries.lock_needed(conn, row_id)  # before the task itself: the order in which runs end
+            return settling.decide(conn, row_id, lambda row, at: move(conn, row, at))
+
+        row = await self._db.write(transaction)
+        await self._ring([row] if row.state == State.QUEUED else [])
+        return as_task(row)
+
+    async def pause_agent(self, agent: str, *, by: str) -> None:
+        """Let an agent claim nothing more; its run stops between steps."""
+
+        def pause(conn: Connection) -> None:
+            if queries.pause(conn, agent, by):
+                emit(conn, "agent.paused", agent=agent, data={"by": by})
+
+        await self._db.write(pause)
+
+    async def resume_agent(self, agent: str, *, by: str) -> None:
+        """Let a paused agent go on."""
+
+        def resume(conn: Connection) -> None:
+            if queries.resume(conn, agent):
+                emit(conn, "agent.resumed", agent=agent, data={"by": by})
+
+        await self._db.write(resume)
+
+    async def paused(self) -> set[str]:
+        """Return the names of paused agents."""
+        return await self._db.read(queries.paused)
+
+    async def post_message(
+        self, *, text: str, by: str, agent: str | None = None, task_id: str | None = None
+    ) -> Message:
+        """Keep a message for an agent, or for whichever agent runs a task, until a run takes it."""
+        return await self._db.write(lambda conn: messages.post_message(conn, agent, task_id, text, by))
+
+    # ------------------------------------------------------------------------------------------ looking
+
+    async def get(self, task_id: str) -> Task:
+        """Return the task with this id or unique beginning of one. Raises ``NotFoundError``, ``ConflictError``."""
+        return as_task(await self._db.read(lambda conn: _find(conn, task_id)))
+
+    async def list(
+        self,
+        *,
+        states: Collection[State] | None = None,
+        profile: str | None = None,
+        limit: int = 50,
+        before: str | None = None,
+    ) -> list[Task]:
+        """Return tasks, newest first; ``before`` is the last id of the page before."""
+        names = [state.value for state in states] if states is not None else None
+        rows = await self._db.read(lambda conn: queries.listed(conn, names, profile, limit, before))
+        return [as_task(row) for row in rows]
+
+    async def why(self, task_id: str) -> str:
+        """Return one sentence on what the task waits for or what became of it."""
+
+        def gather(conn: Connection) -> why.Facts:
+            row = _find(conn, task_id)
+            agents, busy = queries.living_agents(conn, _FRESH * self._settings.lease)
+            return why.Facts(
+                row=row,
+                now=now(conn),
+                needed=queries.needed(conn, row.id) if row.state == State.WAITING else (),
+                ahead=queries.ahead(conn, row) if row.state == State.QUEUED else 0,
+                agents=agents,
+                busy=frozenset(busy),
+                paused=frozenset(queries.paused(conn)),
+                settings=self._settings,
+            )
+
+        return why.sentence(await self._db.read(gather))
+
+    async def stats(self) -> QueueStats:
+        """Return how many tasks are in which state, and what waits for which profile."""
+        states, pools, oldest = await self._db.read(queries.depth)
+        return QueueStats(
+            states={state: states.get(state.value, 0) for state in State},
+            by_profile=pools,
+            oldest_wait=max(0.0, oldest) if oldest is not None else None,
+        )
+
+    async def _ring(self, rows: Iterable[TaskRow]) -> None:
+        """Wake one waiting worker for each claimable task."""
+        if self._bus is None:
+            return
+        for pool, count in Counter(row.pool for row in rows).items():
+            await self._bus.ring(bell(pool), count)
+
+
+def _find(conn: Connection, task_id: str) -> TaskRow:
+    found = queries.by_prefix(conn, task_id) if task_id else []
+    exact = [row for row in found if row.id == task_id] or found
+    if not exact:
+        raise NotFoundError(f"there is no task {task_id!r}; ezaigent tasks list shows them")
+    if len(exact) > 1:
+        raise ConflictError(f"{task_id!r} begins several task ids ({exact[0].id}, {exact[1].id}); give more of it")
+    return exact[0]

@@ -1,0 +1,109 @@
+"""How runs end and what people decide: load, move, save, in the caller's transaction."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeAlias
+
+from ezaigent.core.change import Change
+from ezaigent.core.errors import StaleFence
+from ezaigent.core.settings import QueueSettings
+from ezaigent.store import Connection, NewEvent, emit_many
+from ezaigent.tasks import moves, queries
+from ezaigent.tasks.models import MET, Claim, State
+from ezaigent.tasks.rows import TaskRow
+
+Move: TypeAlias = Callable[[Claim, TaskRow, float], tuple[str, list[NewEvent]]]
+"""Ends a run: returns its outcome and the events."""
+
+
+def settle(conn: Connection, claims: Sequence[Claim], move: Move) -> tuple[list[TaskRow | StaleFence], list[TaskRow]]:
+    """End runs with ``move``, which returns the run's outcome and the events.
+
+    Returns for each claim the task, or the ``StaleFence`` of one that came too late; and the tasks that became
+    claimable because their needs are met now.
+    """
+    now, rows = queries.load(conn, [claim.task.id for claim in claims])
+    results: list[TaskRow | StaleFence] = []
+    touched: list[TaskRow] = []
+    events: list[NewEvent] = []
+    ended: list[tuple[str, float, str, str]] = []
+    for claim in claims:
+        row = rows.get(claim.task.id)
+        if row is None or row.fence != claim.fence or row.state != State.RUNNING:
+            present, state = (row.fence, row.state) if row is not None else (None, "gone")
+            results.append(queries.stale(claim.task.id, claim.fence, present, state))
+            continue
+        outcome, said = move(claim, row, now)
+        events += said
+        ended.append((claim.run_id, now, outcome, row.reason))
+        touched.append(row)
+        results.append(row)
+    queries.save(conn, touched)
+    queries.end_runs(conn, ended)
+    woken, more = wake_dependents(conn, touched, now)
+    emit_many(conn, [*events, *more])
+    return results, woken
+
+
+def wake_dependents(conn: Connection, ended: Sequence[TaskRow], now: float) -> tuple[list[TaskRow], list[NewEvent]]:
+    """Make those tasks claimable that waited only for the ones that were just settled."""
+    met = [row.id for row in ended if row.state in MET]
+    waiting = queries.dependents(conn, met) if met else []
+    if not waiting:
+        return [], []
+    ready = set(waiting) - queries.unmet(conn, waiting)
+    if not ready:
+        return [], []
+    _, rows = queries.load(conn, ready)
+    events: list[NewEvent] = []
+    for row in rows.values():
+        events += moves.ready(row, now, needs_met=True, reason="the tasks it needs are finished", obey_time=True)
+    queries.save(conn, rows.values())
+    return [row for row in rows.values() if row.state == State.QUEUED], events
+
+
+def finish(changes: Mapping[str, Change | None]) -> Move:
+    """Return the move of runs that succeeded; ``changes`` by run id."""
+
+    def move(claim: Claim, row: TaskRow, now: float) -> tuple[str, list[NewEvent]]:
+        events = moves.finish(row, now, changes[claim.run_id])
+        return row.state, events
+
+    return move
+
+
+def fail(settings: QueueSettings, reason: str, *, retryable: bool) -> Move:
+    """Return the move of a run that failed."""
+
+    def move(_: Claim, row: TaskRow, now: float) -> tuple[str, list[NewEvent]]:
+        again = retryable and row.attempts < (row.max_attempts or settings.max_attempts)
+        events = moves.fail(row, now, reason, again_in=backoff(settings, row.attempts) if again else None)
+        return ("cancelled" if row.state == State.CANCELLED else "failed"), events
+
+    return move
+
+
+def backoff(settings: QueueSettings, attempts: int) -> float:
+    """Return the seconds before the next attempt: full jitter over a bound that doubles each time.
+
+    Full jitter spreads tasks that failed together (an outage) best: AWS Architecture Blog, "Exponential Backoff And
+    Jitter", 2015.
+    """
+    bound = min(settings.backoff_cap, settings.backoff * 2.0 ** min(attempts - 1, 60))
+    return random.uniform(0.0, bound)  # noqa: S311 - spreads load, keeps no secret
+
+
+def decide(conn: Connection, task_id: str, move: Callable[[TaskRow, float], list[NewEvent]]) -> TaskRow:
+    """Apply a person's decision to one task."""
+    now, rows = queries.load(conn, [task_id])
+    row = rows[task_id]
+    run, was_running = row.run_id, row.state == State.RUNNING
+    events = move(row, now)
+    if events:
+        queries.save(conn, [row])
+    if was_running and row.state != State.RUNNING and run is not None:
+        queries.end_runs(conn, [(run, now, "lost", row.reason)])
+    emit_many(conn, events)
+    return row

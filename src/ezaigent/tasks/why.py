@@ -1,0 +1,145 @@
+"""One sentence that says what a task waits for, or what became of it, with the values that matter."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+from ezaigent.core.settings import QueueSettings
+from ezaigent.tasks.claiming import GENERAL
+from ezaigent.tasks.models import State
+from ezaigent.tasks.queries import Needed
+from ezaigent.tasks.rows import TaskRow
+
+_WORST: Final = (State.FAILED, State.CANCELLED, State.BLOCKED, State.WAITING, State.RUNNING, State.QUEUED)
+"""Which of several needs is told first: the one that will not be met by waiting."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the sentence is made of."""
+
+    row: TaskRow
+    now: float
+    needed: Sequence[Needed]
+    """Needs that are not met."""
+    ahead: int
+    agents: Sequence[str]
+    """Agents of living workers."""
+    busy: frozenset[str]
+    paused: frozenset[str]
+    settings: QueueSettings
+
+
+def sentence(facts: Facts) -> str:
+    """Return the sentence, without the task's id and a full stop."""
+    row, now = facts.row, facts.now
+    change = f"the change {_commit(row)}" if row.change else "no change was needed"
+    match State(row.state):
+        case State.WAITING:
+            return _waiting(facts)
+        case State.QUEUED:
+            return _queued(facts)
+        case State.RUNNING:
+            return _running(facts)
+        case State.BLOCKED:
+            return f"waits for a person: {row.reason}; answer with a message, then retry it"
+        case State.REVIEW:
+            return f"waits for a person to review {change}: approve or merge it, or retry the task"
+        case State.DONE:
+            return f"is done since {_time(row.finished_at)}: {row.reason or change}"
+        case State.FAILED:
+            return f"failed {_tries(row)} at {_time(row.finished_at)}: {row.reason}; retry it to begin again"
+        case State.CANCELLED:
+            how = f"was cancelled {_span(now - (row.finished_at or now))} ago"
+            return f"{how}: {row.reason}; retry it to begin again"
+
+
+def _waiting(facts: Facts) -> str:
+    row = facts.row
+    if facts.needed:
+        return _needs(facts.needed)
+    if row.wake_at is None:
+        return "waits for nothing any more: the next claim takes it up"
+    when = f"{_time(row.wake_at)} (in {_span(row.wake_at - facts.now)})"
+    if row.wake_at <= facts.now:
+        when = f"the next look of an agent at the queue, since its time came {_span(facts.now - row.wake_at)} ago"
+    if row.attempts:
+        most = row.max_attempts or facts.settings.max_attempts
+        return f"waits until {when} for attempt {row.attempts + 1} of {most}, because the last one failed: {row.reason}"
+    return f"waits until {when}, as it was submitted"
+
+
+def _needs(needed: Sequence[Needed]) -> str:
+    first = min(needed, key=lambda need: _WORST.index(State(need.state)))
+    name = f"{first.id} {first.title!r}"
+    more = f", and for {len(needed) - 1} more" if len(needed) > 1 else ""
+    match State(first.state):
+        case State.FAILED:
+            return f"waits for {name}, which failed: {first.reason}; retry it or cancel this one{more}"
+        case State.CANCELLED:
+            return f"waits for {name}, which was cancelled; retry it or cancel this one{more}"
+        case State.BLOCKED:
+            return f"waits for {name}, which waits for a person: {first.reason}{more}"
+        case _:
+            return f"waits for {name}, which is {first.state}{more}"
+
+
+def _queued(facts: Facts) -> str:
+    row = facts.row
+    kind = "an agent" if row.pool == GENERAL else f"an agent of profile {row.pool!r}"
+    able = [name for name in facts.agents if row.pool in (GENERAL, name.rpartition("-")[0])]
+    if not able:
+        start = "ezaigent up" if row.pool == GENERAL else f"ezaigent worker --pools {row.pool}"
+        return f"is queued, but no living worker has {kind}; start one with {start}"
+    awake = [name for name in able if name not in facts.paused]
+    if not awake:
+        return f"is queued for {kind}, but {_all(able)} paused; resume one with ezaigent agents resume {able[0]}"
+    busy = [name for name in awake if name in facts.busy]
+    paused = f", {len(able) - len(awake)} paused" if len(awake) < len(able) else ""
+    others = {0: "nothing goes first", 1: "1 task goes first"}.get(facts.ahead, f"{facts.ahead} tasks go first")
+    waited = _span(facts.now - (row.queued_at or facts.now))
+    return f"is queued for {kind} since {waited}: {others}, {len(busy)} of {len(awake)} agents are busy{paused}"
+
+
+def _running(facts: Facts) -> str:
+    row, left = facts.row, (facts.row.lease_until or 0.0) - facts.now
+    if left <= 0:
+        return (
+            f"waits for another agent to take it over: {row.agent} on worker {row.worker} has lost its lease, "
+            f"{_span(-left)} ago"
+        )
+    if row.cancel_requested:
+        return f"is being stopped ({row.reason}): {row.agent} ends its present step"
+    most = row.max_attempts or facts.settings.max_attempts
+    steps = f"{row.steps} step{'' if row.steps == 1 else 's'} so far"
+    return f"is worked on by {row.agent} (attempt {row.attempts} of {most}, {steps}, lease for {_span(left)} more)"
+
+
+def _commit(row: TaskRow) -> str:
+    from ezaigent.core.change import Change
+
+    change = Change.model_validate_json(row.change or "")
+    return f"{change.commit[:12]} on {change.branch}"
+
+
+def _tries(row: TaskRow) -> str:
+    return f"after {row.attempts} attempt{'' if row.attempts == 1 else 's'}"
+
+
+def _all(names: Sequence[str]) -> str:
+    return f"{names[0]} is" if len(names) == 1 else f"all {len(names)} of them are"
+
+
+def _time(at: float | None) -> str:
+    return datetime.fromtimestamp(at or 0.0, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def _span(seconds: float) -> str:
+    seconds = max(0.0, seconds)
+    for size, unit in ((86400, "days"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s" if seconds >= 1 else "under 1 s"
