@@ -1,1 +1,28 @@
-"""The room `agents`."""
+"""The room `agents`: profiles, one run's loop, models and failover, the journal, the tools.
+
+``Runtime`` is all that the fleet knows of it; which library does the work stays inside.
+"""
+
+from ezaigent.agents.controls import Controls
+from ezaigent.agents.journal import Journal
+from ezaigent.agents.models import Job, Outcome, Step
+from ezaigent.agents.native import NativeRuntime, build_runtime
+from ezaigent.agents.ports import Runtime, Workplace
+from ezaigent.agents.profiles import Profile, load_profiles
+from ezaigent.agents.providers import keys_present, variables_of
+
+__all__ = [
+    "Controls",
+    "Job",
+    "Journal",
+    "NativeRuntime",
+    "Outcome",
+    "Profile",
+    "Runtime",
+    "Step",
+    "Workplace",
+    "build_runtime",
+    "keys_present",
+    "load_profiles",
+    "variables_of",
+]

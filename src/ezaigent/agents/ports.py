@@ -10,11 +10,16 @@ from ezaigent.core.change import CheckResult
 
 if TYPE_CHECKING:
     from ezaigent.agents.models import Job, Outcome
+    from ezaigent.tasks import Claim
     from ezaigent.workspaces import CommandResult
 
 
 class Runtime(Protocol):
     """Something that can work a task to its end."""
+
+    async def checkpoint(self, claim: Claim) -> str | None:
+        """Return the commit to which the work tree must be restored before ``run``; None for a fresh tree."""
+        ...
 
     async def run(self, job: Job) -> Outcome:
         """Work the task in its workspace until its checks pass; go on where an earlier run of the session stopped.
@@ -45,4 +50,8 @@ class Workplace(Protocol):
 
     async def check(self, commands: Sequence[str]) -> tuple[CheckResult, ...]:
         """Run check commands in the sandbox on the checkpointed tree; each result names the tree's hash."""
+        ...
+
+    async def violations(self, scope: Sequence[str]) -> list[str]:
+        """Return the changed files that match none of the globs."""
         ...

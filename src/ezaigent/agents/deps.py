@@ -1,0 +1,28 @@
+"""What the tools of one run hold: its tree, its limits, its journal. pydantic-ai hands it to each call."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydantic_ai_harness.planning import InMemoryPlanStore
+
+    from ezaigent.agents.files import TreeFiles
+    from ezaigent.agents.ports import Workplace
+
+
+@dataclass(slots=True)
+class Deps:
+    """One run, as its tools see it."""
+
+    workspace: Workplace
+    files: TreeFiles
+    plan: InMemoryPlanStore
+    scope: tuple[str, ...]
+
+    def in_scope(self, path: str) -> bool:
+        """Whether the task may change ``path`` (relative to the root, with slashes)."""
+        from ezaigent.agents.scope import in_scope
+
+        return in_scope(path, self.scope)

@@ -1,0 +1,145 @@
+"""pydantic-ai's durable surface over our journal: each model request and each tool call is one step.
+
+What runs between the steps is repeated on replay, so it is deterministic: it depends on the task and on recorded
+results alone. Step names are compatibility data: a journal written by one version is read by the next.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+import orjson
+from pydantic_ai.durable_exec import (
+    JSON_CODEC,
+    BaseDurabilityCapability,
+    DurabilityEngineSpec,
+    DurableOperationBackend,
+    DurableOperationId,
+    JournalCallableOperationBackend,
+    ModelRequestId,
+    RoleBasedOperationConfig,
+    ToolsetCallToolId,
+)
+from pydantic_ai.messages import ModelResponse
+
+from ezaigent.agents.deps import Deps
+from ezaigent.agents.journal import Finished, RunJournal
+from ezaigent.core.errors import RunError
+from ezaigent.core.failpoints import reach
+
+if TYPE_CHECKING:
+    from ezaigent.agents.controls import Controls
+    from ezaigent.agents.ports import Workplace
+
+AGENT_NAME: Final = "run"
+"""Prefix of every step name. The same for all profiles: the journal does not care which model worked."""
+_HARMLESS: Final = frozenset({"read_file", "list_files", "grep", "write_plan"})
+"""Tools that cannot change a file: the tree needs no checkpoint after them."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Recorded:
+    """A result with its bytes: what has just been done need not be read back from them."""
+
+    value: Any
+    payload: bytes
+
+
+class _BytesCodec:
+    """JSON bytes; a fresh result keeps its value beside them."""
+
+    def dump(self, tp: Any, value: Any) -> _Recorded:
+        return _Recorded(value, orjson.dumps(JSON_CODEC.dump(tp, value)))
+
+    def load(self, tp: Any, payload: Any) -> Any:
+        return payload.value if isinstance(payload, _Recorded) else JSON_CODEC.load(tp, orjson.loads(payload))
+
+
+def _unrecordable(error: Exception) -> BaseException:
+    return RunError(f"a step's result cannot be journaled: {error}", retryable=False)
+
+
+class JournalDurability(BaseDurabilityCapability[Deps]):
+    """Makes one agent run durable in its journal.
+
+    A step that was under way when the process died is done again: a model request may then be paid twice if its
+    answer was never received, a command runs twice on the tree as it was before it.
+    """
+
+    engine_spec: ClassVar[DurabilityEngineSpec] = DurabilityEngineSpec(
+        engine_name="Ez Aigent",
+        durable_unit_noun="step",
+        durable_container_noun="run",
+        codec=_BytesCodec(),
+        serialization_failure=_unrecordable,
+        journal_discovery=False,
+        sequential_tools_in_durable_context=True,
+        unsupported_runtime_toolset_kinds=frozenset({"function", "mcp", "dynamic"}),
+    )
+
+    def __init__(self, journal: RunJournal, controls: Controls, workspace: Workplace) -> None:
+        """Record in ``journal``, pass ``controls`` before each step, checkpoint ``workspace`` after each tool."""
+        super().__init__(name=AGENT_NAME)
+        self._backend = _Backend(journal, controls, workspace)
+
+    @property
+    def in_durable_context(self) -> bool:
+        """Every run of this agent is durable."""
+        return True
+
+    def get_durable_operation_backend(self) -> DurableOperationBackend[None]:
+        """Return the backend that writes the journal."""
+        return self._backend
+
+
+class _Backend(JournalCallableOperationBackend[None]):
+    def __init__(self, journal: RunJournal, controls: Controls, workspace: Workplace) -> None:
+        config = RoleBasedOperationConfig[None](model=None, event=None, capability=None, tool=None)
+        super().__init__(agent_name=AGENT_NAME, config=config)
+        self._journal = journal
+        self._controls = controls
+        self._workspace = workspace
+
+    async def execute(
+        self,
+        *,
+        operation_id: DurableOperationId,
+        name: str,
+        body: Callable[[], Awaitable[object]],
+        cache_key: tuple[object, ...],
+        config: None,
+    ) -> object:
+        """Return the recorded result of this step, or do the work and record it."""
+        del cache_key, config
+        tool = name.rpartition(":")[2] if isinstance(operation_id, ToolsetCallToolId) else None
+        what = "model" if tool is None else "tool"
+        recorded = self._journal.recall(name, what)
+        if recorded is not None:
+            return recorded
+        await self._controls.gate()
+        reach(f"{what}.before")
+        started = time.monotonic()
+        result = await body()
+        assert isinstance(result, _Recorded)
+        checkpoint = None
+        if tool is None:
+            done = _model_step(operation_id, result)
+        else:
+            if tool not in _HARMLESS:
+                checkpoint = await self._workspace.checkpoint(f"step {self._journal.steps}: {tool}")
+            done = Finished(result.payload, tool)
+        await self._journal.append(name, what, done, started=started, checkpoint=checkpoint)
+        reach(f"{what}.after")
+        return result
+
+
+def _model_step(operation_id: DurableOperationId, result: _Recorded) -> Finished:
+    value = result.value
+    if isinstance(value, ModelResponse):
+        usage = value.usage
+        data = {"input_tokens": usage.input_tokens, "output_tokens": usage.output_tokens}
+        return Finished(result.payload, value.model_name or "model", data)
+    return Finished(result.payload, "summary" if not isinstance(operation_id, ModelRequestId) else "model")

@@ -1,0 +1,111 @@
+"""The native runtime: pydantic-ai's agent loop, made durable, confined and stoppable."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import sys
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ezaigent.agents.journal import Journal, JournalMismatch, RunJournal
+from ezaigent.agents.meter import Meter
+from ezaigent.agents.models import Job, Outcome
+from ezaigent.agents.ports import Runtime
+
+if TYPE_CHECKING:
+    from pydantic_ai.models import Model
+
+    from ezaigent.agents.transport import Transport
+    from ezaigent.core.settings import Settings
+    from ezaigent.costs import CostBook
+    from ezaigent.store import Database
+    from ezaigent.tasks import Claim
+
+ModelFor = Callable[[Job, Meter, RunJournal], "Model"]
+"""Returns the model of one run; its calls are noted in the meter, what people should see in the journal."""
+
+
+class NativeRuntime:
+    """Works tasks with pydantic-ai. One object serves all runs of a process, at the same time."""
+
+    def __init__(self, db: Database, model_for: ModelFor) -> None:
+        """Journal in ``db``; ``model_for`` gives each run its model."""
+        self._db = db
+        self._journals = Journal(db)
+        self._model_for = model_for
+        _offer_ripgrep()
+
+    async def checkpoint(self, claim: Claim) -> str | None:
+        """Return the commit to which the work tree must be restored before the run; None where there is none yet."""
+        return await self._journals.last_checkpoint(claim.task.id, claim.task.session)
+
+    async def run(self, job: Job) -> Outcome:
+        """Work the task until its checks pass. See ``Runtime.run``."""
+        from ezaigent.agents.loop import work
+
+        claim, meter = job.claim, Meter()
+        records = await self._journals.load(claim.task.id, claim.task.session)
+        journal = RunJournal(self._db, claim, records, meter=meter, on_step=job.on_step)
+        try:
+            with job.controls.running():
+                try:
+                    return await work(job, journal, self._model_for(job, meter, journal), continued=False)
+                except JournalMismatch:
+                    # Written by another version, it can't be gone on with: the conversation starts anew on the tree
+                    # as it is. What was paid stays counted, what was changed stays in the tree.
+                    await journal.forget()
+                    return await work(job, journal, self._model_for(job, meter, journal), continued=True)
+        finally:
+            await _unhurried(journal.close())
+
+
+@asynccontextmanager
+async def build_runtime(db: Database, settings: Settings, costs: CostBook) -> AsyncGenerator[Runtime]:
+    """Yield the runtime of the product; its connections to the providers are closed at the end."""
+    from ezaigent.agents.transport import Transport
+
+    async with Transport() as transport:
+        yield NativeRuntime(db, profile_models(settings, costs, transport))
+
+
+def profile_models(settings: Settings, costs: CostBook, transport: Transport) -> ModelFor:
+    """Return the way from a job to its model, priced, budgeted and with its fallbacks."""
+
+    def model_for(job: Job, meter: Meter, journal: RunJournal) -> Model:
+        if job.profile.offline:
+            from ezaigent.agents.mechanic import MechanicModel
+
+            return MechanicModel()
+        from ezaigent.agents.resilient import ResilientModel
+
+        return ResilientModel(
+            job.profile,
+            settings,
+            transport,
+            meter=meter,
+            reserve=costs.reserver(job.claim),
+            on_note=journal.note,
+        )
+
+    return model_for
+
+
+async def _unhurried(last: Awaitable[None]) -> None:
+    """Await ``last`` even while the run is being cancelled: it writes down what was paid."""
+    task = asyncio.ensure_future(last)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        raise
+
+
+def _offer_ripgrep() -> None:
+    """Put the ``rg`` that was installed with the product on the PATH, where there is no other."""
+    beside = Path(sys.executable).parent
+    if shutil.which("rg") is None and (beside / "rg").exists():
+        os.environ["PATH"] = f"{os.environ.get('PATH', os.defpath)}{os.pathsep}{beside}"
