@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from collections.abc import Mapping, Sequence
@@ -14,7 +15,8 @@ from ezaigent.workspaces.sandbox.etc import EtcCopy
 from ezaigent.workspaces.sandbox.limits import Limits
 from ezaigent.workspaces.sandbox.ports import CommandResult, Level, OnOutput
 from ezaigent.workspaces.sandbox.request import checked
-from ezaigent.workspaces.sandbox.supervise import Rules, Supervised
+from ezaigent.workspaces.sandbox.seccomp import AF_INET, AF_INET6, AF_NETLINK, Filter
+from ezaigent.workspaces.sandbox.supervise import Rules, Supervised, readable_pipe
 from ezaigent.workspaces.sandbox.view import SYSTEM, View
 
 TMP_SHARE = 2
@@ -46,8 +48,13 @@ class BubblewrapSandbox:
 
     level: Level = "bubblewrap"
 
-    def __init__(self, settings: SandboxSettings, view: View, *, groups: Path | None) -> None:
-        """Use ``view`` as the readable part of the machine; ``groups`` is where pids control groups can be made."""
+    def __init__(self, settings: SandboxSettings, view: View, *, groups: Path | None, seal: bool = True) -> None:
+        """Use ``view`` as the readable part of the machine; ``groups`` is where pids control groups can be made.
+
+        ``seal`` forbids further user namespaces inside with bubblewrap's own option, which came with 0.8; the system
+        call filter forbids them too.
+        """
+        self._seal = seal
         self._settings = settings
         self._view = view
         self._etc = EtcCopy([path for path in view.paths if path.is_relative_to("/etc")])
@@ -79,31 +86,31 @@ class BubblewrapSandbox:
         on_output: OnOutput | None = None,
     ) -> CommandResult:
         """Run ``command``; see ``Sandbox.run``."""
+        # No Unix sockets beside the host's network: the abstract ones of its services would be in reach.
+        families = (AF_INET, AF_INET6, AF_NETLINK) if self._settings.network else None
+        program = Filter(families=families).program()
         request = checked(command, cwd=cwd, writable=writable, readable=readable)
         variables = environment(home=_HOME, tmp="/tmp", programs=self._view.programs, extra=env)  # noqa: S108
         limits = Limits.of(self._settings, timeout)
 
-        def argv(status: int, gate: int) -> list[str]:
-            return [
-                self._program,
-                *_HARDENING,
-                "--disable-userns",
-                *(("--share-net",) if self._settings.network else ()),
-                *self._mounts(limits, request.writable, request.readable),
-                *(word for name, value in variables.items() for word in ("--setenv", name, value)),
-                "--chdir",
-                str(request.cwd),
-                "--json-status-fd",
-                str(status),
-                "--block-fd",
-                str(gate),
-                "--",
-                "/bin/sh",
-                "-c",
-                command,
-            ]
+        with contextlib.ExitStack() as stack:
+            rules = stack.enter_context(readable_pipe(program)) if program else None
 
-        return await Supervised(limits, self._rules, on_output).run(argv)
+            def argv(status: int, gate: int) -> list[str]:
+                return [
+                    self._program,
+                    *_HARDENING,
+                    *(("--disable-userns",) if self._seal else ()),
+                    *(("--share-net",) if self._settings.network else ()),
+                    *self._mounts(limits, request.writable, request.readable),
+                    *(word for name, value in variables.items() for word in ("--setenv", name, value)),
+                    *("--chdir", str(request.cwd), "--json-status-fd", str(status), "--block-fd", str(gate)),
+                    *(("--seccomp", str(rules)) if rules is not None else ()),
+                    *("--", "/bin/sh", "-c", command),
+                ]
+
+            inherit = () if rules is None else (rules,)
+            return await Supervised(limits, self._rules, on_output).run(argv, inherit)
 
     def _mounts(self, limits: Limits, writable: Path, readable: Sequence[Path]) -> list[str]:
         words = ["--proc", "/proc", "--dev", "/dev", "--size", str(_SHM), "--perms", "1777", "--tmpfs", "/dev/shm"]  # noqa: S108

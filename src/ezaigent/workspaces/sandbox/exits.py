@@ -38,14 +38,15 @@ class Exit:
             os.close(self._fd)
             self._fd = None
 
-    async def settle(self, within: float) -> None:
-        """Wait for the end, at most ``within`` seconds, even while this task is being cancelled; then be cancelled."""
-        cancelled = False
-        deadline = time.monotonic() + within
-        while not self.future.done() and (left := deadline - time.monotonic()) > 0:
-            try:
-                await asyncio.wait({self.future}, timeout=left)
-            except asyncio.CancelledError:
-                cancelled = True
-        if cancelled:
-            raise asyncio.CancelledError
+
+async def settle(future: asyncio.Future[None], within: float) -> None:
+    """Wait for ``future``, at most ``within`` seconds, even while this task is being cancelled; then be cancelled."""
+    cancelled = False
+    deadline = time.monotonic() + within
+    while not future.done() and (left := deadline - time.monotonic()) > 0:
+        try:
+            await asyncio.wait({future}, timeout=left)
+        except asyncio.CancelledError:
+            cancelled = True
+    if cancelled:
+        raise asyncio.CancelledError

@@ -18,12 +18,12 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ezaigent.core.errors import UnavailableError, UsageError
-from ezaigent.workspaces.sandbox.exits import Exit
+from ezaigent.workspaces.sandbox.exits import Exit, settle
 from ezaigent.workspaces.sandbox.limits import Limits
 from ezaigent.workspaces.sandbox.output import BoundedOutput
 from ezaigent.workspaces.sandbox.pids_cgroup import PidsGroup
@@ -40,6 +40,18 @@ _WATCH_FAST = 0.1  # seconds between looks where only the watch bounds the proce
 _WATCH_SLOW = 0.5
 _STARTERS = 2  # processes of the sandbox itself among those counted
 _PATIENCE = 10.0  # seconds at the very limit of processes before a command counts as a fork bomb
+
+
+@contextlib.contextmanager
+def readable_pipe(content: bytes) -> Generator[int]:
+    """Give a file descriptor from which a starter reads ``content`` (less than a pipe holds)."""
+    read, write = os.pipe()
+    try:
+        os.write(write, content)
+        os.close(write)
+        yield read
+    finally:
+        os.close(read)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +83,7 @@ class Supervised:
         self._group_was_full = False
         self._exit: Exit | None = None
         self._init: Exit | None = None
+        self._opening: asyncio.Task[None] | None = None
 
     async def run(self, argv: Callable[[int, int], Sequence[str]], inherit: Sequence[int] = ()) -> CommandResult:
         """Start ``argv(status, gate)``, given the numbers of the two pipes, and stay with it to its end."""
@@ -168,7 +181,9 @@ class Supervised:
         if not chunk:
             self._loop.remove_reader(self._status_fd)
         elif self._init is None and (pid := self._told("child-pid")) is not None:
-            self._open_gate(pid)
+            self._init = Exit(self._loop, pid, None)
+            if not self._stopping:
+                self._opening = self._loop.create_task(self._open_gate(pid))
 
     def _told(self, key: str) -> int | None:
         for line in bytes(self._status).split(b"\n"):
@@ -178,19 +193,18 @@ class Supervised:
                     return int(told)
         return None
 
-    def _open_gate(self, pid: int) -> None:
-        self._init = Exit(self._loop, pid, None)
-        if self._stopping:
-            return
+    async def _open_gate(self, pid: int) -> None:
+        """Limit the process at the gate, then let it through."""
         try:
             if self._group is not None:
-                self._group.add(pid)
+                await asyncio.to_thread(self._group.add, pid)  # the kernel takes some 10 ms over it
             self._limits.apply(pid, count_processes=self._rules.own_user_namespace)
-            os.write(self._gate, b"1")
+            if self._gate in self._fds:
+                os.write(self._gate, b"1")
         except OSError as error:
-            self._break(
-                UnavailableError(f"the limits of a command cannot be set: {error.strerror}; see `ezaigent doctor`")
-            )
+            if not self._stopping:
+                said = f"the limits of a command cannot be set: {error.strerror}; see `ezaigent doctor`"
+                self._break(UnavailableError(said))
 
     def _break(self, error: BaseException) -> None:
         if self._broken is None:
@@ -225,7 +239,7 @@ class Supervised:
             await asyncio.wait({ended.future})
         except asyncio.CancelledError:
             self._kill()
-            await ended.settle(_UNKILLABLE)
+            await settle(ended.future, _UNKILLABLE)
             raise
         finally:
             timer.cancel()
@@ -235,8 +249,10 @@ class Supervised:
     async def _gone(self) -> None:
         """Wait until the last process of the command is dead, and take what is left in the pipe."""
         self._read_status()
+        if self._opening is not None:
+            await settle(self._opening, _UNKILLABLE)
         if self._init is not None:
-            await self._init.settle(_UNKILLABLE)
+            await settle(self._init.future, _UNKILLABLE)
         # What one pipe holds is all that can be left; a stranger that keeps the pipe open is not waited for.
         for _ in range(1 + (1 << 20) // _CHUNK):
             if not self._read_output():
