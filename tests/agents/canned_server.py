@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -63,7 +63,7 @@ class CannedServer:
 
 
 @asynccontextmanager
-async def canned_server(*answers: Answer) -> AsyncIterator[CannedServer]:
+async def canned_server(*answers: Answer) -> AsyncGenerator[CannedServer]:
     """Run a server on a free port of this machine."""
     server = CannedServer(answers=list(answers))
     app = web.Application(client_max_size=1 << 26)
@@ -85,7 +85,7 @@ def chat(
     text: str = "done", *, model: str = "gpt-6.1-sol", prompt: int = 100, cached: int = 0, output: int = 20
 ) -> Any:
     """An answer of the Chat Completions API."""
-    return {
+    answer: dict[str, Any] = {
         "id": "c1",
         "object": "chat.completion",
         "created": 1_700_000_000,
@@ -99,11 +99,12 @@ def chat(
             "completion_tokens_details": {"reasoning_tokens": 5},
         },
     }
+    return answer
 
 
 def responses(text: str = "done", *, model: str = "gpt-6.1-sol", prompt: int = 100, output: int = 20) -> Any:
     """An answer of the Responses API."""
-    return {
+    answer: dict[str, Any] = {
         "id": "r1",
         "object": "response",
         "created_at": 1_700_000_000,
@@ -129,6 +130,7 @@ def responses(text: str = "done", *, model: str = "gpt-6.1-sol", prompt: int = 1
             "total_tokens": prompt + output,
         },
     }
+    return answer
 
 
 def anthropic(text: str = "done", *, model: str = "claude-opus-5-5", prompt: int = 100, output: int = 20) -> Any:

@@ -62,8 +62,7 @@ async def test_anthropic_marks_instructions_and_messages_for_the_cache() -> None
     async with canned_server(Answer(body=anthropic())) as server, Transport() as transport:
         model = build_model("anthropic:claude-opus-5-5", settings(anthropic={"base_url": server.url}), transport)
         request = ModelRequest.user_text_prompt("hello", instructions="be brief")
-        sent = {**(model.settings or {}), "max_tokens": 9}
-        await model.request([request], ModelSettings(**sent), ModelRequestParameters())
+        await model.request([request], ModelSettings(max_tokens=9), ModelRequestParameters())
     body = server.requests[0]
     assert body["max_tokens"] == 9
     assert body["messages"][0]["content"][0]["cache_control"] == {"type": "ephemeral", "ttl": "5m"}

@@ -129,11 +129,13 @@ def _google(_: str, name: str, key: str, given: ProviderSettings, transport: Tra
 def _mistral(_: str, name: str, key: str, given: ProviderSettings, transport: Transport) -> Model:
     from pydantic_ai.models.mistral import MistralModel
     from pydantic_ai.providers.mistral import MistralProvider
+    from pydantic_ai.settings import ModelSettings
 
     provider = MistralProvider(
         api_key=key, base_url=_trimmed(given.base_url, "/v1"), http_client=transport.client(timeout=given.timeout)
     )
-    return MistralModel(name, provider=provider)
+    # The SDK puts five minutes of its own over the client's timeout unless each request brings one.
+    return MistralModel(name, provider=provider, settings=ModelSettings(timeout=given.timeout))
 
 
 def _deepseek(_: str, name: str, key: str, given: ProviderSettings, transport: Transport) -> Model:

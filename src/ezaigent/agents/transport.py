@@ -54,7 +54,8 @@ class Transport:
         Closing the client leaves the connections open for the others.
         """
         return httpx2.AsyncClient(
-            transport=_Channel(self), timeout=httpx2.Timeout(timeout, connect=min(timeout, CONNECT_TIMEOUT))
+            transport=_Channel(self),
+            timeout=httpx2.Timeout(read=timeout, write=timeout, connect=min(timeout, CONNECT_TIMEOUT), pool=None),
         )
 
     async def aclose(self) -> None:

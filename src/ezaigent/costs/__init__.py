@@ -1,5 +1,6 @@
 """The room `costs`: prices, budgets and what every model call used."""
 
+from ezaigent.costs.book import CostBook
 from ezaigent.costs.models import CallRecord, Ledger, Outcome, Totals
 from ezaigent.costs.prices import (
     NATIVE,
@@ -12,19 +13,25 @@ from ezaigent.costs.prices import (
     table_date,
     worst_case,
 )
+from ezaigent.costs.queries import close_task, reserve, settle, totals_of_task
 
 __all__ = [
     "NATIVE",
     "CallRecord",
+    "CostBook",
     "Ledger",
     "Outcome",
     "Price",
     "Rates",
     "Totals",
+    "close_task",
     "context_window",
     "dearest_rates",
     "price_call",
     "private_host",
+    "reserve",
+    "settle",
     "table_date",
+    "totals_of_task",
     "worst_case",
 ]
