@@ -1,0 +1,1 @@
+"""The recipes, one kind of work per file."""
