@@ -36,7 +36,10 @@ async def model_for(api: str, server: ModelServer) -> AsyncIterator[Model]:
     """Give pydantic-ai's model for one wire format, without the SDK's own retries."""
     if api == "anthropic":
         async with AsyncAnthropic(api_key=KEY, base_url=server.base_url("anthropic"), max_retries=0) as client:
-            yield AnthropicModel("claude-sonnet-4-5", provider=AnthropicProvider(anthropic_client=client))
+            # With more output tokens to come, pydantic-ai streams even what was asked for plainly.
+            yield AnthropicModel(
+                "claude-haiku-4-5", provider=AnthropicProvider(anthropic_client=client), settings={"max_tokens": 4096}
+            )
     elif api == "google":
         model = GoogleModel("gemini-2.5-pro", provider=GoogleProvider(api_key=KEY, base_url=server.base_url("google")))
         async with model:

@@ -178,7 +178,9 @@ class Exchange:
                 events, good = [*events[:share], self._wire.error_event(fault.message or "Overloaded")], False
             elif fault.kind == "malformed_json":
                 # The event keeps its name and loses the end of its JSON, so that no client may skip it.
-                events, good = [events[0], events[1].rstrip()[:-2] + b"\n\n", *events[2:]], False
+                middle = len(events) // 2
+                events, good = list(events), False
+                events[middle] = events[middle].rstrip()[:-2] + b"\n\n"
         pause = self._server.chunk_delay
         if pause <= 0:
             return await self._whole(b"".join(events), kind, headers, good=good)

@@ -22,7 +22,7 @@ _ERRORS: Final[dict[str, tuple[int, str, str, str | None]]] = {
     "billing": (402, "Inactive subscription or usage limit reached", "payment_required", None),
     "auth": (401, "Unauthorized", "unauthorized", None),
     "not_found": (404, "Invalid model", "invalid_model", "1500"),
-    "bad_request": (400, "Invalid request", "invalid_request_error", "3051"),
+    "bad_request": (400, "Invalid request", "invalid_request_error", None),
     "context_length": (
         400,
         "Prompt contains more tokens than the model's maximum context length, too large for the model.",
