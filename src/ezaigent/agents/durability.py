@@ -19,11 +19,13 @@ from pydantic_ai.durable_exec import (
     DurableOperationBackend,
     DurableOperationId,
     JournalCallableOperationBackend,
-    ModelRequestId,
     RoleBasedOperationConfig,
     ToolsetCallToolId,
 )
-from pydantic_ai.messages import ModelResponse
+from pydantic_ai.messages import ModelMessage, ModelResponse
+from pydantic_ai.models import Model, ModelRequestParameters
+from pydantic_ai.models.wrapper import WrapperModel
+from pydantic_ai.settings import ModelSettings
 
 from ezaigent.agents.deps import Deps
 from ezaigent.agents.journal import Finished, RunJournal
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
 
 AGENT_NAME: Final = "run"
 """Prefix of every step name. The same for all profiles: the journal does not care which model worked."""
+SUMMARY_STEP: Final = "run__summary"
+"""Name of the step that asks for a summary of old turns."""
 _HARMLESS: Final = frozenset({"read_file", "list_files", "grep", "write_plan"})
 """Tools that cannot change a file: the tree needs no checkpoint after them."""
 
@@ -58,6 +62,9 @@ class _BytesCodec:
         return payload.value if isinstance(payload, _Recorded) else JSON_CODEC.load(tp, orjson.loads(payload))
 
 
+_CODEC: Final = _BytesCodec()
+
+
 def _unrecordable(error: Exception) -> BaseException:
     return RunError(f"a step's result cannot be journaled: {error}", retryable=False)
 
@@ -73,7 +80,7 @@ class JournalDurability(BaseDurabilityCapability[Deps]):
         engine_name="Ez Aigent",
         durable_unit_noun="step",
         durable_container_noun="run",
-        codec=_BytesCodec(),
+        codec=_CODEC,
         serialization_failure=_unrecordable,
         journal_discovery=False,
         sequential_tools_in_durable_context=True,
@@ -114,32 +121,66 @@ class _Backend(JournalCallableOperationBackend[None]):
     ) -> object:
         """Return the recorded result of this step, or do the work and record it."""
         del cache_key, config
-        tool = name.rpartition(":")[2] if isinstance(operation_id, ToolsetCallToolId) else None
-        what = "model" if tool is None else "tool"
-        recorded = self._journal.recall(name, what)
+        if not isinstance(operation_id, ToolsetCallToolId):
+            return await _model_step(self._journal, self._controls, name, body)
+        tool = name.rpartition(":")[2]
+        recorded = self._journal.recall(name, "tool", tool)
         if recorded is not None:
             return recorded
         await self._controls.gate()
-        reach(f"{what}.before")
+        reach("tool.before")
         started = time.monotonic()
         result = await body()
         assert isinstance(result, _Recorded)
         checkpoint = None
-        if tool is None:
-            done = _model_step(operation_id, result)
-        else:
-            if tool not in _HARMLESS:
-                checkpoint = await self._workspace.checkpoint(f"step {self._journal.steps}: {tool}")
-            done = Finished(result.payload, tool)
-        await self._journal.append(name, what, done, started=started, checkpoint=checkpoint)
-        reach(f"{what}.after")
+        if tool not in _HARMLESS:
+            checkpoint = await self._workspace.checkpoint(f"step {self._journal.steps}: {tool}")
+        done = Finished(result.payload, tool)
+        await self._journal.append(name, "tool", done, started=started, checkpoint=checkpoint)
+        reach("tool.after")
         return result
 
 
-def _model_step(operation_id: DurableOperationId, result: _Recorded) -> Finished:
+class JournaledModel(WrapperModel):
+    """A model whose answers are journaled where no agent run does it: the one that writes summaries."""
+
+    def __init__(self, wrapped: Model, journal: RunJournal, controls: Controls) -> None:
+        """Ask ``wrapped``, once for each place in ``journal``."""
+        super().__init__(wrapped)
+        self._journal = journal
+        self._controls = controls
+
+    async def request(
+        self,
+        messages: list[ModelMessage],
+        model_settings: ModelSettings | None,
+        model_request_parameters: ModelRequestParameters,
+    ) -> ModelResponse:
+        """Return the recorded answer, or ask for one and record it."""
+
+        async def ask() -> _Recorded:
+            answer = await self.wrapped.request(messages, model_settings, model_request_parameters)
+            return _CODEC.dump(ModelResponse, answer)
+
+        return _CODEC.load(ModelResponse, await _model_step(self._journal, self._controls, SUMMARY_STEP, ask))
+
+
+async def _model_step(
+    journal: RunJournal, controls: Controls, name: str, body: Callable[[], Awaitable[object]]
+) -> object:
+    recorded = journal.recall(name, "model", "model")
+    if recorded is not None:
+        return recorded
+    await controls.gate()
+    reach("model.before")
+    started = time.monotonic()
+    result = await body()
+    assert isinstance(result, _Recorded)
     value = result.value
+    done = Finished(result.payload, "model")
     if isinstance(value, ModelResponse):
-        usage = value.usage
-        data = {"input_tokens": usage.input_tokens, "output_tokens": usage.output_tokens}
-        return Finished(result.payload, value.model_name or "model", data)
-    return Finished(result.payload, "summary" if not isinstance(operation_id, ModelRequestId) else "model")
+        tokens = {"input_tokens": value.usage.input_tokens, "output_tokens": value.usage.output_tokens}
+        done = Finished(result.payload, value.model_name or "model", tokens)
+    await journal.append(name, "model", done, started=started)
+    reach("model.after")
+    return result

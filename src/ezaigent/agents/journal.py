@@ -109,8 +109,8 @@ class RunJournal:
         record = self._records[self._next] if self.replaying else None
         return None if record is None else record.name
 
-    def recall(self, name: str, what: What) -> bytes | None:
-        """Return the recorded result of the next step, or None where it must be done.
+    def recall(self, name: str, what: What, label: str) -> bytes | None:
+        """Return the recorded result of the next step, or None where it must be done; ``label`` is for who watches.
 
         Raises ``JournalMismatch`` where another step is recorded in its place.
         """
@@ -122,7 +122,7 @@ class RunJournal:
             raise JournalMismatch(f"step {self._next} is recorded as {record.name!r}, now it is {name!r}")
         self._records[self._next] = None  # it lives on in the history; a long journal is not held twice
         self._advance(record.checkpoint)
-        self._tell(what, name, 0.0, record.checkpoint, replayed=True)
+        self._tell(what, label, 0.0, record.checkpoint, replayed=True)
         return record.payload
 
     async def append(

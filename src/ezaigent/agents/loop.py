@@ -15,16 +15,16 @@ from pydantic_ai.usage import UsageLimits
 from pydantic_ai_harness.planning import InMemoryPlanStore
 from pydantic_ai_harness.repair_tool_arguments import RepairToolArguments
 from pydantic_ai_harness.repo_context import RepoContext
-from pydantic_ai_harness.tool_output_limits import Band, ToolOutputLimits, Truncate
 
 from ezaigent.agents.compaction import compaction
 from ezaigent.agents.deps import Deps
-from ezaigent.agents.durability import AGENT_NAME, JournalDurability
+from ezaigent.agents.durability import AGENT_NAME, JournalDurability, JournaledModel
 from ezaigent.agents.files import FILE_TOOLS, TreeFiles
 from ezaigent.agents.instructions import check_feedback, instructions, opening
 from ezaigent.agents.journal import Finished, RunJournal
 from ezaigent.agents.models import Job, Outcome
-from ezaigent.agents.planning import PLANNING
+from ezaigent.agents.limits import ResultLimits
+from ezaigent.agents.planning import PlanTool
 from ezaigent.agents.shell import SHELL_TOOLS
 from ezaigent.agents.steering import Steering
 from ezaigent.core.change import CheckResult
@@ -37,8 +37,6 @@ if TYPE_CHECKING:
 
 CHECK_STEP: Final = "run__checks"
 """Name of the step that runs the checks."""
-_OUTPUT: Final = 64_000
-"""Characters kept of any tool's result; the tools' own limits lie below it."""
 _GUIDE_BYTES: Final = 100_000
 """Size above which a repository's guide to agents is left out: it would be sent with every request."""
 _UNLIMITED: Final = UsageLimits(request_limit=None)
@@ -65,12 +63,13 @@ async def work(job: Job, journal: RunJournal, model: Model, *, continued: bool) 
 
 def _agent(job: Job, journal: RunJournal, model: Model) -> Agent[Deps, str]:
     profile = job.profile
+    summariser = None if profile.offline else JournaledModel(model, journal, job.controls)
     capabilities: list[AbstractCapability[Deps]] = [
         Steering(journal, job.controls, max_steps=profile.max_steps),
-        PLANNING,
         RepairToolArguments(),
-        _Truncated(bands=[Band(over=_OUTPUT, action=Truncate(max_chars=_OUTPUT))]),
-        *compaction(profile.context_window or model.context_window, summarise=not profile.offline),
+        PlanTool(),
+        ResultLimits(),
+        compaction(profile.context_window or model.context_window, summariser=summariser),
         JournalDurability(journal, job.controls, job.workspace),
     ]
     guides = _guides(job.workspace.path)
@@ -105,7 +104,8 @@ async def _converse(
 async def _check(job: Job, journal: RunJournal) -> tuple[tuple[CheckResult, ...], list[str]]:
     """Run the task's checks on the tree, once for each time the agent finished; return them and stray files."""
     task = job.claim.task
-    recorded = journal.recall(CHECK_STEP, "check")
+    label = task.checks[0] if task.checks else "none"
+    recorded = journal.recall(CHECK_STEP, "check", label)
     if recorded is None:
         await job.controls.gate()
         started = time.monotonic()
@@ -115,7 +115,7 @@ async def _check(job: Job, journal: RunJournal) -> tuple[tuple[CheckResult, ...]
         reach("check.mid")
         recorded = orjson.dumps({"checks": _checks.dump_python(checks, mode="json"), "outside": outside})
         ok = not outside and all(check.ok for check in checks)
-        done = Finished(recorded, task.checks[0] if task.checks else "none", {"ok": ok})
+        done = Finished(recorded, label, {"ok": ok})
         await journal.append(CHECK_STEP, "check", done, started=started, checkpoint=checkpoint)
     found: dict[str, Any] = orjson.loads(recorded)
     return _checks.validate_python(found["checks"]), found["outside"]
@@ -127,13 +127,6 @@ def _gave_up(checks: tuple[CheckResult, ...], outside: list[str], rounds: int) -
         last = failing[0]
         return f"the check {last.command!r} still fails with exit code {last.exit_code} after {rounds} more tries"
     return f"the change still touches {outside[0]!r}, outside the task's scope, after {rounds} more tries"
-
-
-class _Truncated(ToolOutputLimits[Deps]):
-    """Output limits that only cut: nothing is stored aside, so no tool to read it back is needed."""
-
-    def get_toolset(self) -> None:
-        return None
 
 
 def _guides(root: Path) -> list[str]:

@@ -61,7 +61,7 @@ class Steering(AbstractCapability[Deps]):
     async def _mail(self) -> list[dict[str, Any]]:
         if self._journal.replaying:
             found = self._journal.upcoming() == INBOX_STEP
-            payload = self._journal.recall(INBOX_STEP, "message") if found else None
+            payload = self._journal.recall(INBOX_STEP, "message", "message") if found else None
         else:
             payload = await self._journal.deliver(INBOX_STEP)
         return [] if payload is None else orjson.loads(payload)
