@@ -1,5 +1,6 @@
 """Real servers for tests and benchmarks: started lazily, killed and restarted at will, data in a temporary folder."""
 
+from tests.services.conditions import until
 from tests.services.postgres import PostgresServer
 from tests.services.processes import ServiceMissing, leftovers
 from tests.services.redis import RedisServer, SentinelServer
@@ -13,4 +14,5 @@ __all__ = [
     "ServiceMissing",
     "leftovers",
     "make_certificates",
+    "until",
 ]

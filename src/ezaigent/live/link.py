@@ -20,6 +20,10 @@ class LostError(Exception):
     """The server did not do what was asked; the text says why, without secrets. Stays inside this room."""
 
 
+class ClosedError(LostError):
+    """The connection was closed from the other side, which says nothing about the next one."""
+
+
 class Link:
     """The state of the way to the server, shared by everything that uses it."""
 

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Any, Final
 
 from ezaigent.live.channels import Subscribers, Subscription
-from ezaigent.live.link import Link, LostError
+from ezaigent.live.link import ClosedError, Link, LostError
 from ezaigent.live.wire import Wire
 
 _QUIET: Final = 2.0  # seconds of silence after which the server is asked whether it is there
@@ -29,6 +29,7 @@ class PubSub:
         self._confirmed: dict[bytes, asyncio.Event] = {}
         self._wanted = asyncio.Event()
         self._listening: asyncio.Task[None] | None = None
+        self._heard = False  # anything, on the present connection
         self._closed = False
 
     @asynccontextmanager
@@ -90,11 +91,15 @@ class PubSub:
         while True:
             await self._wanted.wait()
             await self._link.wait_up()
+            self._heard = False
             try:
                 await self._wire.reopen()
                 if names := list(self._names):
                     await self._wire.send("SUBSCRIBE", *names)
                 await self._receive()
+            except ClosedError as error:
+                if not self._heard:  # not merely cut: trying again at once would spin
+                    self._link.lost(str(error))
             except LostError as error:
                 self._link.lost(str(error))
             finally:
@@ -107,6 +112,7 @@ class PubSub:
             said = await self._wire.receive(_QUIET)
             if said is not None:
                 asked = False
+                self._heard = True
                 self._hear(said)
             elif asked:
                 raise LostError("the server does not answer on the connection for subscriptions")

@@ -22,13 +22,15 @@ from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import SentinelConnectionPool
 from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from ezaigent.live.address import RedisAddress
 from ezaigent.live.batching import Batcher
 from ezaigent.live.bells import Bells
 from ezaigent.live.buckets import Buckets, check_take
-from ezaigent.live.link import Link, LostError
+from ezaigent.live.link import ClosedError, Link, LostError
 from ezaigent.live.ports import OnState
 from ezaigent.live.pubsub import PubSub
 from ezaigent.live.scripts import ANNOUNCE, PRESENT, PROBE, TAKE
@@ -88,15 +90,23 @@ class _RedisWire:
     async def exchange(self, commands: Sequence[Command], *, patience: float | None = None) -> list[Any]:
         async with self._busy:
             try:
-                connection = await self._open()
-                connection.socket_timeout = patience or _PATIENCE
-                await connection.send_packed_command(connection.pack_commands(commands))
-                return [await self._reply(connection) for _ in commands]
-            except (RedisError, OSError) as error:
-                raise await self._fail(error) from None
-            except asyncio.CancelledError:
-                await self._drop()  # half an exchange is on it
-                raise
+                return await self._exchange(commands, patience or _PATIENCE)
+            except ClosedError:
+                # A server that restarted, or that closes idle connections, deserves a second try. Doing a command
+                # twice is harmless here: one ring too many, or a bucket that grants less.
+                return await self._exchange(commands, patience or _PATIENCE)
+
+    async def _exchange(self, commands: Sequence[Command], patience: float) -> list[Any]:
+        try:
+            connection = await self._open()
+            connection.socket_timeout = patience
+            await connection.send_packed_command(connection.pack_commands(commands))
+            return [await self._reply(connection) for _ in commands]
+        except (RedisError, OSError) as error:
+            raise await self._fail(error) from None
+        except asyncio.CancelledError:
+            await self._drop()  # half an exchange is on it
+            raise
 
     async def send(self, *command: str | bytes | float) -> None:
         if self._connection is None or not self._connection.is_connected:
@@ -149,7 +159,8 @@ class _RedisWire:
 
     async def _fail(self, error: Exception) -> LostError:
         await self._drop()
-        return LostError(self._reason(error))
+        closed = isinstance(error, RedisConnectionError) and not isinstance(error, RedisTimeoutError)
+        return (ClosedError if closed else LostError)(self._reason(error))
 
     async def _drop(self) -> None:
         connection, self._connection = self._connection, None
