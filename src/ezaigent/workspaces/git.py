@@ -1,0 +1,270 @@
+"""The one place that runs git: locked down, never asking, within a time limit, telling no secrets.
+
+Two environments. *Local* commands (mirror, worktree, a repository on this machine) read no configuration but this
+room's own: none of the person's, none of the machine's. *Network* commands (fetch from, push to another machine) keep
+the person's git and ssh configuration, because that is where their proxies, keys and credential helpers are. In both,
+hooks, file-system monitors, pagers, editors, external diffs and command transports are off, and the ``GIT_*``
+variables of the caller are dropped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import os
+import re
+import signal
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+from ezaigent.core.errors import UnavailableError
+from ezaigent.workspaces.credentials import Credential
+
+LOCAL_TIMEOUT: Final = 600.0
+"""Seconds for one command on this machine; only a huge repository comes near it."""
+NETWORK_TIMEOUT: Final = 1800.0
+"""Seconds for one transfer: a first fetch of a large repository over a slow line."""
+OLDEST: Final = (2, 38)
+"""``git merge-tree --write-tree`` came with 2.38."""
+
+_AT_ONCE = 16  # processes: a hundred agents that step together must not fork a hundred times at once
+_LOCKED_DOWN: Final = {
+    "core.hooksPath": "/dev/null",
+    "core.fsmonitor": "false",
+    "core.untrackedCache": "false",
+    "core.alternateRefsCommand": "true",  # a repository on this machine may name a program here
+    "core.attributesFile": "/dev/null",
+    "core.excludesFile": "/dev/null",
+    "core.autocrlf": "false",
+    "core.protectNTFS": "false",  # names such as "git~1" are plain names on this system: an agent may write them
+    "core.protectHFS": "false",
+    "core.quotePath": "false",
+    "core.fsync": "committed,reference",
+    "core.pager": "cat",
+    "commit.gpgSign": "false",
+    "tag.gpgSign": "false",
+    "push.gpgSign": "false",
+    "push.followTags": "false",
+    "push.recurseSubmodules": "no",
+    "submodule.recurse": "false",
+    "fetch.recurseSubmodules": "false",
+    "diff.external": "",
+    "diff.ignoreSubmodules": "all",
+    "protocol.ext.allow": "never",
+    "protocol.fd.allow": "never",
+    "gc.auto": "0",
+    "maintenance.auto": "false",
+    "receive.autoGC": "false",
+    "receive.denyCurrentBranch": "refuse",
+    "safe.directory": "*",  # what a repository's owner wrote into its configuration is overruled, so he may be anyone
+}
+_NETWORK_KEPT: Final = frozenset(
+    {
+        "GIT_SSH",
+        "GIT_SSH_COMMAND",
+        "GIT_SSH_VARIANT",
+        "GIT_SSL_CAINFO",
+        "GIT_SSL_CAPATH",
+        "GIT_SSL_CERT",
+        "GIT_SSL_KEY",
+        "GIT_PROXY_SSL_CAINFO",
+    }
+)
+_USERINFO = re.compile(r"(?<=://)[^/@\s'\"]+@")
+
+
+class GitFailed(UnavailableError):
+    """A git command ended with an error that its caller did not expect; the text is git's last line, scrubbed."""
+
+    def __init__(self, verb: str, result: GitResult) -> None:
+        """Tell which ``verb`` failed and how."""
+        super().__init__(f"git {verb} failed with {result.code}: {result.reason}")
+        self.result = result
+
+
+@dataclass(frozen=True, slots=True)
+class GitResult:
+    """How a git command ended."""
+
+    code: int
+    out: bytes
+    err: str
+
+    @property
+    def text(self) -> str:
+        """Standard output as text, without the last line break; bytes that are no UTF-8 survive as surrogates."""
+        return self.out.decode("utf-8", "surrogateescape").rstrip("\n")
+
+    @property
+    def reason(self) -> str:
+        """The line of git's error output that says most, scrubbed of credentials."""
+        lines = [line.strip() for line in self.err.splitlines() if line.strip()]
+        telling = [line for line in lines if line.startswith(("fatal:", "error:", "! [", "remote:"))]
+        best = next((line for line in telling if line.startswith("fatal:")), None)
+        return best or (telling or lines or ["it said nothing"])[-1]
+
+
+def config_flags(settings: Mapping[str, str] = _LOCKED_DOWN) -> list[str]:
+    """Return ``settings`` as ``-c`` options; the default is everything that is locked down."""
+    return [word for key, value in settings.items() for word in ("-c", f"{key}={value}")]
+
+
+def scrub(text: str, secrets: Sequence[str] = ()) -> str:
+    """Return ``text`` without user information in URLs and without any of ``secrets``."""
+    text = _USERINFO.sub("", text)
+    for secret in sorted(filter(None, secrets), key=len, reverse=True):
+        text = text.replace(secret, "***")
+    return text
+
+
+@dataclass
+class Git:
+    """Runs git commands; one per ``Workspaces``, so that together they stay within a bounded number of processes."""
+
+    _slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_AT_ONCE))
+    _version: tuple[int, ...] | None = None
+    _ssh_command: str | None = None
+
+    async def run(
+        self,
+        *words: str | bytes | Path,
+        at: Path | None = None,
+        tree: Path | None = None,
+        index: Path | None = None,
+        data: bytes = b"",
+        network: bool = False,
+        credential: Credential | None = None,
+        timeout: float | None = None,
+        ok: Sequence[int] = (0,),
+    ) -> GitResult:
+        """Run ``git words…`` and return how it ended.
+
+        ``at`` is the git folder, named to git explicitly: nothing that lies in a work tree is searched for or
+        trusted. ``tree`` is the work tree and ``index`` the index file to use. ``network`` keeps the person's own
+        configuration. ``credential`` answers git's questions for a login without showing on any command line.
+
+        Raises ``GitFailed`` when the exit code is not among ``ok`` (empty: any code is fine), ``UnavailableError``
+        when git is missing, or when it took longer than ``timeout`` seconds.
+        """
+        argv: list[str | bytes] = ["git", *config_flags()]
+        if credential is not None:
+            argv += ["-c", "credential.helper="]  # ours is for this command; no helper may keep it
+        if at is not None:
+            argv.append(f"--git-dir={at}")
+        if tree is not None:
+            argv.append(f"--work-tree={tree}")
+        argv += [os.fspath(word) for word in words]
+        env = self._environment(network=network, credential=credential)
+        if network and "GIT_SSH" not in env:
+            env["GIT_SSH_COMMAND"] = f"{await self._ssh(env)} -o BatchMode=yes -o ConnectTimeout=30"
+        if index is not None:
+            env["GIT_INDEX_FILE"] = str(index)
+        limit = timeout or (NETWORK_TIMEOUT if network else LOCAL_TIMEOUT)
+        async with self._slots:
+            code, out, err = await _communicate(argv, env, tree or at or Path("/"), data, limit)
+        secrets = credential.secrets if credential else ()
+        result = GitResult(code, out, scrub(err.decode("utf-8", "replace"), secrets))
+        if ok and code not in ok:
+            raise GitFailed(os.fsdecode(words[0]), result)
+        return result
+
+    async def line(self, *words: str | bytes | Path, at: Path) -> str:
+        """Run a local command on the git folder ``at`` and return its output as text."""
+        return (await self.run(*words, at=at)).text
+
+    async def version(self) -> tuple[int, ...]:
+        """Return git's version. Raises ``UnavailableError`` when git is missing or too old."""
+        if self._version is None:
+            said = (await self.run("version")).text
+            numbers = re.search(r"\d+(\.\d+)+", said)
+            version = tuple(int(part) for part in numbers.group().split(".")) if numbers else ()
+            if version < OLDEST:
+                needed = ".".join(map(str, OLDEST))
+                raise UnavailableError(f"{said or 'this git'} is too old: install git {needed} or newer")
+            self._version = version
+        return self._version
+
+    async def _ssh(self, env: Mapping[str, str]) -> str:
+        if self._ssh_command is None:
+            asked = await _communicate(
+                ["git", "config", "--global", "--get", "core.sshCommand"], env, Path("/"), b"", LOCAL_TIMEOUT
+            )
+            configured = asked[1].decode("utf-8", "surrogateescape").strip()
+            self._ssh_command = env.get("GIT_SSH_COMMAND") or configured or "ssh"
+        return self._ssh_command
+
+    def _environment(self, *, network: bool, credential: Credential | None) -> dict[str, str]:
+        kept = _NETWORK_KEPT if network else frozenset[str]()
+        env = {name: value for name, value in os.environ.items() if not name.startswith("GIT_") or name in kept}
+        for name in ("SSH_ASKPASS", "PAGER", "EDITOR", "VISUAL"):
+            env.pop(name, None)
+        env |= {
+            "GIT_TERMINAL_PROMPT": "0",
+            "GIT_ASKPASS": "",
+            "GIT_OPTIONAL_LOCKS": "0",
+            "GIT_NO_LAZY_FETCH": "1",  # a partial clone could name the program that fetches what it lacks
+            "GIT_PAGER": "cat",
+            "GIT_EDITOR": "false",
+            "GIT_ALLOW_PROTOCOL": "file:git:http:https:ssh",
+            "LC_ALL": "C",
+            "LANGUAGE": "",
+        }
+        if not network:
+            env["GIT_CONFIG_NOSYSTEM"] = "1"
+            env["GIT_CONFIG_GLOBAL"] = _global_configuration()
+            env["GIT_ATTR_NOSYSTEM"] = "1"
+        if credential is not None:
+            env |= credential.environment()
+        return env
+
+
+async def _communicate(
+    argv: Sequence[str | bytes], env: Mapping[str, str], cwd: Path, data: bytes, limit: float
+) -> tuple[int, bytes, bytes]:
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *argv,
+            stdin=asyncio.subprocess.PIPE if data else asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env=env,
+            cwd=cwd,
+            start_new_session=True,  # no terminal to prompt on, and one group to end
+        )
+    except FileNotFoundError:
+        if not cwd.is_dir():  # noqa: ASYNC240  (one look, where the start has failed already)
+            raise UnavailableError(f"the folder {str(cwd)!r} is gone: open the workspace again") from None
+        raise UnavailableError("git is not installed: install git and try again") from None
+    try:
+        async with asyncio.timeout(limit):
+            out, err = await process.communicate(data or None)
+    except TimeoutError:
+        verb = next((word for word in argv[1:] if word in _VERBS), "command")
+        raise UnavailableError(f"git {os.fsdecode(verb)} took longer than {limit:.0f} s: try again later") from None
+    finally:
+        if process.returncode is None:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            await process.wait()
+    return process.returncode or 0, out, err
+
+
+@cache
+def _global_configuration() -> str:
+    """Return a file that takes the place of the person's configuration.
+
+    It is the only way to tell the other end of a transfer on this machine, which git starts without the settings of
+    this end, that a repository's owner does not matter.
+    """
+    with tempfile.NamedTemporaryFile("w", prefix="ezaigent-gitconfig-", delete=False) as file:
+        file.write("[safe]\n\tdirectory = *\n[core]\n\thooksPath = /dev/null\n\tfsmonitor = false\n[gc]\n\tauto = 0\n")
+    atexit.register(Path(file.name).unlink, missing_ok=True)
+    return file.name
+
+
+_VERBS: Final = frozenset({"fetch", "push", "ls-remote", "read-tree", "gc", "fast-import", "merge-tree", "ls-files"})
