@@ -63,7 +63,7 @@ GOOGLE_RETRY = {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay
 GOOGLE_429 = "You exceeded your current quota, please check your plan and billing details."
 
 # ruff: noqa: E501 - one row, one failure
-SPOKEN = [
+SPOKEN: list[tuple[str, int, Any, str]] = [
     # Anthropic
     ("anthropic", 429, claude("rate_limit_error", "This request would exceed your rate limit of 50 per minute"), "rate_limit"),
     ("anthropic", 529, claude("overloaded_error", "Overloaded"), "overload"),

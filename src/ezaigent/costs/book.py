@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Literal
 
 from ezaigent.core.errors import BudgetExceeded
@@ -17,6 +17,7 @@ from ezaigent.costs.queries import (
     totals_by,
     totals_of_all,
     totals_of_task,
+    totals_of_tasks,
     try_reserve,
 )
 from ezaigent.store import Connection, Database, emit, now
@@ -100,6 +101,10 @@ class CostBook:
     async def task(self, task_id: str) -> Totals:
         """Return what a task used and cost, over all its runs."""
         return await self._db.read(lambda conn: totals_of_task(conn, task_id))
+
+    async def tasks(self, task_ids: Sequence[str]) -> dict[str, Totals]:
+        """Return the same for several tasks, by id."""
+        return await self._db.read(lambda conn: totals_of_tasks(conn, task_ids))
 
     async def total(self, *, since: float = 0.0, until: float = _FAR) -> Totals:
         """Return the sums over all calls between two times (seconds since 1970)."""

@@ -45,13 +45,15 @@ class Refusal(NamedTuple):
 
 
 _budget = Sql("SELECT budget_nusd FROM tasks WHERE id = $1")
-_ledgers = Sql("SELECT key, limit_nusd, spent_nusd, held_nusd FROM ledgers WHERE key IN [$1] ORDER BY key {for_update}")
+_ledgers = Sql("SELECT key, spent_nusd, held_nusd FROM ledgers WHERE key IN [$1] ORDER BY key {for_update}")
 _open_task = Sql("""
     INSERT INTO ledgers (key, limit_nusd, spent_nusd, held_nusd)
-    SELECT $1, $2, COALESCE(SUM(cost_nusd), 0), 0 FROM usage WHERE task_id = $3 ON CONFLICT (key) DO NOTHING""")
+    SELECT CAST($1 AS text), CAST($2 AS bigint), COALESCE(SUM(cost_nusd), 0), 0
+    FROM usage WHERE task_id = $3 ON CONFLICT (key) DO NOTHING""")
 _open_day = Sql("""
     INSERT INTO ledgers (key, limit_nusd, spent_nusd, held_nusd)
-    SELECT $1, $2, COALESCE(SUM(cost_nusd), 0), 0 FROM usage WHERE at >= $3 ON CONFLICT (key) DO NOTHING""")
+    SELECT CAST($1 AS text), CAST($2 AS bigint), COALESCE(SUM(cost_nusd), 0), 0
+    FROM usage WHERE at >= $3 ON CONFLICT (key) DO NOTHING""")
 _hold = Sql("UPDATE ledgers SET held_nusd = held_nusd + $2, limit_nusd = $3 WHERE key = $1")
 _spend = Sql("UPDATE ledgers SET spent_nusd = spent_nusd + $2 WHERE key IN [$1]")
 _turn = Sql("UPDATE ledgers SET spent_nusd = spent_nusd + $2, held_nusd = held_nusd - $3 WHERE key IN [$1]")
@@ -151,8 +153,9 @@ def settle(conn: Connection, claim: Claim, calls: Sequence[tuple[CallRecord, str
         if reservation is None:
             if record.cost_nusd:
                 _spend.run(conn, [day_key(at), task_key(task.id)], record.cost_nusd)
-        elif (taken := _take.first(conn, reservation)) is not None:
-            _turn.run(conn, orjson.loads(taken.keys), record.cost_nusd, taken.amount_nusd)
+        else:
+            for amount, keys in _take.all(conn, reservation):
+                _turn.run(conn, orjson.loads(keys), record.cost_nusd, amount)
     _usage(conn, rows)
 
 
@@ -161,7 +164,7 @@ def close_task(conn: Connection, task_id: str) -> int:
 
     The task's own ledger is freed. The day's keeps the amounts: a lost call may be on its bill.
     """
-    given_up = sum(row.amount_nusd for row in _take_all.all(conn, task_id))
+    given_up = sum(int(amount) for (amount,) in _take_all.all(conn, task_id))
     if given_up:
         _release.run(conn, task_key(task_id), given_up)
     return given_up
@@ -170,8 +173,8 @@ def close_task(conn: Connection, task_id: str) -> int:
 def ledgers(conn: Connection, keys: Sequence[str]) -> list[Ledger]:
     """Return the ledgers that exist among ``keys``."""
     return [
-        Ledger(key=row.key, limit_nusd=row.limit_nusd, spent_nusd=row.spent_nusd, held_nusd=row.held_nusd)
-        for row in _look.all(conn, [*keys])
+        Ledger(key=key, limit_nusd=limit, spent_nusd=spent, held_nusd=held)
+        for key, limit, spent, held in _look.all(conn, [*keys])
     ]
 
 
@@ -184,8 +187,8 @@ def _limits(conn: Connection, task_id: str, day_limit: int | None, at: float) ->
     limits: dict[str, int] = {}
     if day_limit is not None:
         limits[day_key(at)] = day_limit
-    if row is not None and row.budget_nusd is not None:
-        limits[task_key(task_id)] = row.budget_nusd
+    if row is not None and row[0] is not None:
+        limits[task_key(task_id)] = int(row[0])
     return limits
 
 
@@ -193,14 +196,14 @@ def _lock(conn: Connection, limits: dict[str, int], task_id: str, at: float) -> 
     """Lock the ledgers, opening the missing ones with what was spent before they were needed."""
     rows = _ledgers.all(conn, [*limits])
     if len(rows) < len(limits):
-        for key in limits.keys() - {row.key for row in rows}:
+        for key in limits.keys() - {row[0] for row in rows}:
             if key.startswith("task:"):
                 _open_task.run(conn, key, limits[key], task_id)
             else:
                 midnight = datetime.fromtimestamp(at, UTC).replace(hour=0, minute=0, second=0, microsecond=0)
                 _open_day.run(conn, key, limits[key], midnight.timestamp())
         rows = _ledgers.all(conn, [*limits])
-    return {row.key: (int(row.spent_nusd), int(row.held_nusd)) for row in rows}
+    return {key: (int(spent), int(held)) for key, spent, held in rows}
 
 
 _SUMS: Final = (
@@ -213,6 +216,7 @@ _DAY: Final = ("strftime('%Y-%m-%d', at, 'unixepoch')", "to_char(to_timestamp(at
 _WHERE: Final = "WHERE at >= $1 AND at < $2"
 
 _of_task = Sql(f"SELECT {_SUMS} FROM usage WHERE task_id = $1")  # noqa: S608 - our own column names
+_of_tasks = Sql(f"SELECT task_id AS name, {_SUMS} FROM usage WHERE task_id IN [$1] GROUP BY 1")  # noqa: S608
 _of_all = Sql(f"SELECT {_SUMS} FROM usage {_WHERE}")  # noqa: S608
 _grouped: Final[dict[str, Sql]] = {
     "task": Sql(f"SELECT task_id AS name, {_SUMS} FROM usage {_WHERE} GROUP BY 1 ORDER BY 1"),  # noqa: S608
@@ -233,6 +237,12 @@ def totals_of_task(conn: Connection, task_id: str) -> Totals:
     return _totals(row)
 
 
+def totals_of_tasks(conn: Connection, task_ids: Sequence[str]) -> dict[str, Totals]:
+    """Return the same for several tasks at once, by id; a task without a call has empty totals."""
+    found = {row[0]: _totals(row[1:]) for row in _of_tasks.all(conn, [*task_ids])}
+    return {task_id: found.get(task_id, Totals()) for task_id in task_ids}
+
+
 def totals_of_all(conn: Connection, since: float, until: float) -> Totals:
     """Return the sums over the calls from ``since`` up to, not including, ``until`` (seconds since 1970)."""
     row = _of_all.first(conn, since, until)
@@ -242,8 +252,8 @@ def totals_of_all(conn: Connection, since: float, until: float) -> Totals:
 
 def totals_by(conn: Connection, what: str, since: float, until: float) -> dict[str, Totals]:
     """Return the sums by ``task``, ``agent``, ``profile``, ``model`` or ``day`` (UTC, ISO date)."""
-    return {row.name: _totals(row) for row in _grouped[what].all(conn, since, until)}
+    return {row[0]: _totals(row[1:]) for row in _grouped[what].all(conn, since, until)}
 
 
-def _totals(row: Any) -> Totals:
-    return Totals.model_validate({field: int(getattr(row, field)) for field in Totals.model_fields})
+def _totals(row: Sequence[Any]) -> Totals:
+    return Totals.model_validate({name: int(value) for name, value in zip(Totals.model_fields, row, strict=True)})
