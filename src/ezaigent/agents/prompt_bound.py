@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, NamedTuple
 
 from pydantic_ai.messages import (
     ModelMessage,
@@ -35,8 +35,7 @@ WINDOW: Final = 2_000_000
 """Tokens assumed for a prompt with images or files where the model's window is unknown; none is larger today."""
 
 
-@dataclass(frozen=True, slots=True)
-class PromptBound:
+class PromptBound(NamedTuple):
     """What is known about the next prompt."""
 
     tokens: int
