@@ -26,6 +26,8 @@ _HOME = "/tmp/home"  # noqa: S108  (inside the sandbox, on its private /tmp)
 _NOBODY = "65534"
 _SHM = 64 * 1024**2
 
+_BEHIND_THE_GATE = 'read -r go && [ "$go" = go ] && unset go && exec /bin/sh -c "$0" </dev/null; exit 125'
+
 _HARDENING: Final = (
     "--unshare-all",
     "--unshare-user",
@@ -106,7 +108,7 @@ class BubblewrapSandbox:
                     *(word for name, value in variables.items() for word in ("--setenv", name, value)),
                     *("--chdir", str(request.cwd), "--json-status-fd", str(status), "--block-fd", str(gate)),
                     *(("--seccomp", str(rules)) if rules is not None else ()),
-                    *("--", "/bin/sh", "-c", command),
+                    *("--", "/bin/sh", "-c", _BEHIND_THE_GATE, command),
                 ]
 
             inherit = () if rules is None else (rules,)

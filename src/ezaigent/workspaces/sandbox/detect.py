@@ -35,7 +35,7 @@ async def detect(settings: SandboxSettings, *, hidden: Sequence[Path] = ()) -> S
         if settings.level not in {"auto", level}:
             continue
         sandbox = await asyncio.to_thread(make)
-        why = await _failure(sandbox)
+        why = await failure(sandbox)
         if why is None:
             return sandbox
         reasons[level] = why  # the last of a level's variants is the one that asks for least
@@ -64,8 +64,8 @@ def _ladder(
     yield "landlock", lambda: LandlockSandbox(settings, view, groups=groups, own_network=False)
 
 
-async def _failure(sandbox: Sandbox) -> str | None:
-    """Run one command; return why this level does not work here, or ``None`` when it does."""
+async def failure(sandbox: Sandbox) -> str | None:
+    """Run one command in ``sandbox``; return why this level does not work here, or ``None`` when it does."""
     with tempfile.TemporaryDirectory(prefix="ezaigent-probe-") as folder:
         tree = Path(folder)
         try:

@@ -17,6 +17,7 @@ _FIXED = {
     "NO_COLOR": "1",
     "PAGER": "cat",
     "GIT_PAGER": "cat",
+    "GIT_CONFIG_NOSYSTEM": "1",  # the file is hidden, and git takes "may not" for a failure
     "GIT_TERMINAL_PROMPT": "0",
     "PIP_NO_INPUT": "1",
     "PIP_DISABLE_PIP_VERSION_CHECK": "1",

@@ -11,6 +11,7 @@ import os
 import shutil
 import stat
 import tempfile
+import weakref
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -24,8 +25,8 @@ class EtcCopy:
     def __init__(self, parts: Sequence[Path]) -> None:
         """Copy ``parts``, paths below ``/etc``."""
         _sweep()
-        self._folder = tempfile.TemporaryDirectory(prefix=f"{_PREFIX}{os.getpid()}-")
-        self.path = Path(self._folder.name).resolve()
+        self.path = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-")).resolve()
+        weakref.finalize(self, shutil.rmtree, self.path, ignore_errors=True)
         for part in parts:
             # A part that cannot be read is a part that commands do without.
             with contextlib.suppress(OSError):

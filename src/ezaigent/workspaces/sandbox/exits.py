@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import signal
 import time
 from collections.abc import Callable
 
@@ -30,6 +32,12 @@ class Exit:
             self._reap()
         if not self.future.done():
             self.future.set_result(None)
+
+    def kill(self) -> None:
+        """Kill the process; certainly this one, never a successor of its number."""
+        if self._fd is not None:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._fd, signal.SIGKILL)
 
     def close(self) -> None:
         """Stop watching."""

@@ -9,7 +9,7 @@ from ezaigent.core.errors import UnavailableError
 from ezaigent.core.settings import SandboxSettings
 from ezaigent.workspaces.sandbox.environment import environment
 from ezaigent.workspaces.sandbox.launched import launcher, private_folder
-from ezaigent.workspaces.sandbox.launcher.kernel import landlock_abi
+from ezaigent.workspaces.sandbox.launcher.kernel import SCOPES_SIGNALS, landlock_abi
 from ezaigent.workspaces.sandbox.limits import Limits
 from ezaigent.workspaces.sandbox.ports import CommandResult, Level, OnOutput
 from ezaigent.workspaces.sandbox.request import checked
@@ -19,7 +19,6 @@ from ezaigent.workspaces.sandbox.view import View
 
 OLDEST_ABI = 3
 """Before this (Linux 6.2) any file could be emptied, wherever it lies."""
-_SCOPES_SIGNALS = 6  # Linux 6.12
 
 _MACHINE = (
     *("/proc/cpuinfo", "/proc/meminfo", "/proc/stat", "/proc/version", "/proc/filesystems", "/proc/loadavg"),
@@ -59,7 +58,7 @@ class LandlockSandbox:
         self._filter = Filter(
             families=(AF_INET, AF_INET6, AF_NETLINK) if self._own_network or settings.network else (),
             shares_processes=True,
-            no_signals=self._abi < _SCOPES_SIGNALS,
+            no_signals=self._abi < SCOPES_SIGNALS,
             asks=True,
         ).program()
 
@@ -72,7 +71,7 @@ class LandlockSandbox:
             network = "an empty network without Unix sockets"
         else:
             network = "no sockets of any kind"
-        signals = "none may be sent" if self._abi < _SCOPES_SIGNALS else "only among themselves"
+        signals = "none may be sent" if self._abi < SCOPES_SIGNALS else "only among themselves"
         processes = "a control group" if self._rules.groups is not None else "a watch every 0.1 s"
         return (
             f"Landlock ABI {self._abi} and a system call filter: only the tree is writable, homes and /proc hidden, "
@@ -105,7 +104,7 @@ class LandlockSandbox:
                         ("--status", str(status)),
                         ("--gate", str(gate)),
                         ("--filter", str(rules)),
-                        ("--scoped", "yes" if self._abi >= _SCOPES_SIGNALS else "no"),
+                        ("--abi", str(self._abi)),
                         ("--network", self._network()),
                         ("--chdir", str(request.cwd)),
                         *(("--read", str(path)) for path in (*self._view.paths, *request.readable, *_MACHINE)),

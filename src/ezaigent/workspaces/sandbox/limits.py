@@ -6,6 +6,7 @@ import contextlib
 import os
 import resource
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Self
 
 from ezaigent.core.settings import SandboxSettings
@@ -16,6 +17,7 @@ OPEN_FILES = 4096
 RESIDENT_FACTOR = 4
 """All processes of a command together may hold this many times the memory limit of one process."""
 
+_FIRST_TO_GO = "500"  # short of memory, the kernel ends a command before the worker
 _HOST_SHARE = 2
 """... but at most this fraction (one half) of the machine's memory."""
 
@@ -66,6 +68,8 @@ class Limits:
             # A command that is already gone needs no limits; its end is reported elsewhere.
             with contextlib.suppress(ProcessLookupError):
                 resource.prlimit(pid, kind, (bound, bound))
+        with contextlib.suppress(OSError):  # not everywhere ours to say
+            Path(f"/proc/{pid}/oom_score_adj").write_text(_FIRST_TO_GO, encoding="ascii")
 
 
 def host_memory() -> int:

@@ -3,7 +3,8 @@
 Every level speaks the same small protocol with its starter (bubblewrap, or this package's launcher):
 
 1. the starter writes ``{"child-pid": N}`` to the status pipe and waits at the gate;
-2. the worker sets limits on process N and opens the gate with one byte;
+2. the worker sets limits on process N and opens the gate, which is also the command's first standard input, by
+   writing ``PASS`` to it; where the gate closes without it (the worker died), the command must not begin;
 3. the starter runs the command, and writes ``{"exit-code": N}`` when it ended by itself.
 
 No exit code and no kill of ours means that the sandbox itself broke.
@@ -28,7 +29,10 @@ from ezaigent.workspaces.sandbox.limits import Limits
 from ezaigent.workspaces.sandbox.output import BoundedOutput
 from ezaigent.workspaces.sandbox.pids_cgroup import PidsGroup
 from ezaigent.workspaces.sandbox.ports import CommandResult, LimitName, OnOutput
-from ezaigent.workspaces.sandbox.watch import usage
+from ezaigent.workspaces.sandbox.watch import descendants, usage
+
+PASS = b"1go\n"
+"""One byte for bubblewrap's own gate, a line for the shell behind it: that gate takes a dead worker for an open one."""
 
 TIMED_OUT = 124
 KILLED = 128 + signal.SIGKILL
@@ -84,6 +88,7 @@ class Supervised:
         self._exit: Exit | None = None
         self._init: Exit | None = None
         self._opening: asyncio.Task[None] | None = None
+        self._last_resort: asyncio.TimerHandle | None = None
 
     async def run(self, argv: Callable[[int, int], Sequence[str]], inherit: Sequence[int] = ()) -> CommandResult:
         """Start ``argv(status, gate)``, given the numbers of the two pipes, and stay with it to its end."""
@@ -120,7 +125,7 @@ class Supervised:
         try:
             self._process = subprocess.Popen(
                 argv(status, gate),
-                stdin=subprocess.DEVNULL,
+                stdin=gate,
                 stdout=out,
                 stderr=out,
                 env={},
@@ -182,7 +187,9 @@ class Supervised:
             self._loop.remove_reader(self._status_fd)
         elif self._init is None and (pid := self._told("child-pid")) is not None:
             self._init = Exit(self._loop, pid, None)
-            if not self._stopping:
+            if self._stopping:
+                self._kill()
+            else:
                 self._opening = self._loop.create_task(self._open_gate(pid))
 
     def _told(self, key: str) -> int | None:
@@ -200,7 +207,7 @@ class Supervised:
                 await asyncio.to_thread(self._group.add, pid)  # the kernel takes some 10 ms over it
             self._limits.apply(pid, count_processes=self._rules.own_user_namespace)
             if self._gate in self._fds:
-                os.write(self._gate, b"1")
+                os.write(self._gate, PASS)
         except OSError as error:
             if not self._stopping:
                 said = f"the limits of a command cannot be set: {error.strerror}; see `ezaigent doctor`"
@@ -212,23 +219,29 @@ class Supervised:
         self._kill()
 
     def _stop(self, limit: LimitName) -> None:
-        if not self._stopping:
+        if not self._stopping and self._process.returncode is None:
             self._stopped_by = limit
             self._kill()
 
     def _kill(self) -> None:
         self._stopping = True
-        if self._process.returncode is not None:
-            return
         if self._rules.ends_with_starter:
-            self._process.kill()
-        else:
+            # The starter alone is not enough: while it sets up the namespaces, they would outlive it. Its first
+            # process is in its process group until it is known by number.
+            if self._process.returncode is None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(self._process.pid, signal.SIGKILL)
+            if self._init is not None:
+                self._init.kill()
+        elif self._process.returncode is None and self._last_resort is None:
             self._close(self._gate)
-            self._loop.call_later(_GRACE, self._kill_starter)
+            self._last_resort = self._loop.call_later(_GRACE, self._kill_starter)
 
     def _kill_starter(self) -> None:
-        if self._process.returncode is None:
-            self._process.kill()
+        """Last resort against a launcher that does not do its work."""
+        for pid in [*descendants(self._process.pid), self._process.pid]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
     # ---- end ---------------------------------------------------------------------------------------------------
 
@@ -244,6 +257,8 @@ class Supervised:
         finally:
             timer.cancel()
             watch.cancel()
+            if self._last_resort is not None:
+                self._last_resort.cancel()
             await self._gone()
 
     async def _gone(self) -> None:

@@ -79,10 +79,12 @@ class View:
         system = [*map(Path, SYSTEM), *etc]
         # A system folder that is some account's home (a service in /opt) stays the system folder that it is.
         homes = [home.resolve() for home in _homes() if not any(path.is_relative_to(home.resolve()) for path in system)]
-        secret = [*homes, *(path.resolve() for path in hidden)]
+        data = [path.resolve() for path in hidden]
+        secret = [*homes, *data]
         base = [part for path in system for part in _carve(path, secret)]
         tools = toolchain()
-        extra = [way for path in readable if path.exists() for way in (path.absolute(), path.resolve())]
+        named = [way for path in readable if path.exists() for way in (path.absolute(), path.resolve())]
+        extra = [part for path in named for part in _carve(path, data)]
         covered = [path for path in base if path.is_dir() and not path.is_symlink()]
         more = [path for path in (*tools, *extra) if not any(path.is_relative_to(folder) for folder in covered)]
         return cls(

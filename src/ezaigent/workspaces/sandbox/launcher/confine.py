@@ -23,10 +23,12 @@ def become(plan: Plan, channel: _socket.socket) -> None:
         os.setsid()
         if plan.own_network:
             _leave_the_network()
+        kernel.die_with_parent()  # only now: a change of user namespace would undo it
         os.write(plan.status, b'{"child-pid": %d}\n' % os.getpid())
         if not os.read(plan.gate, 1):
             os._exit(1)  # the worker gave up before it began
         os.chdir(plan.folder)
+        os.dup2(os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC), 0)
         kernel.default_signals()
         if plan.confined:
             _confine(plan, channel)
@@ -44,7 +46,7 @@ def _confine(plan: Plan, channel: _socket.socket) -> None:
     kernel.drop_capabilities()
     kernel.no_new_privileges()
     kernel.restrict(
-        kernel.landlock_abi(),
+        plan.abi,
         readable=plan.readable,
         writable=plan.writable,
         devices=plan.devices,

@@ -6,9 +6,10 @@ import ctypes
 import os
 import struct
 
-_SIGPIPE, _SIGXFSZ = 13, 25
+_SIGKILL, _SIGPIPE, _SIGXFSZ = 9, 13, 25
 _libc = ctypes.CDLL(None, use_errno=True)
 
+_PR_SET_PDEATHSIG = 1
 _PR_SET_NO_NEW_PRIVS = 38
 _PR_SET_CHILD_SUBREAPER = 36
 _PR_CAPBSET_DROP = 24
@@ -21,6 +22,8 @@ _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446  # the same on every 
 _VERSION = 1  # LANDLOCK_CREATE_RULESET_VERSION
 _PATH_BENEATH = 1  # LANDLOCK_RULE_PATH_BENEATH
 _NET_BITS = 0b11  # bind and connect with TCP
+SCOPES_SIGNALS = 6
+"""The ABI (Linux 6.12) from which Landlock confines signals."""
 SCOPE_ABSTRACT_UNIX, SCOPE_SIGNAL = 1, 2
 
 _FILE_READ = 1 << 0 | 1 << 2  # execute, read file
@@ -60,6 +63,11 @@ def no_new_privileges() -> None:
 def become_subreaper() -> None:
     """Adopt every orphan among our descendants, so that none leaves the tree."""
     _checked(_prctl(_PR_SET_CHILD_SUBREAPER, 1), "child subreaper")
+
+
+def die_with_parent() -> None:
+    """Be killed when the launcher ends in whatever way."""
+    _checked(_prctl(_PR_SET_PDEATHSIG, _SIGKILL), "parent death signal")
 
 
 def drop_capabilities() -> None:
@@ -112,7 +120,7 @@ def restrict(abi: int, *, readable: list[str], writable: list[str], devices: lis
     handled |= 1 << 13 if abi >= 2 else 0  # noqa: PLR2004  (refer)
     handled |= 1 << 14 if abi >= 3 else 0  # noqa: PLR2004  (truncate)
     handled |= _FILE_IOCTL if abi >= 5 else 0  # noqa: PLR2004
-    scoped = SCOPE_ABSTRACT_UNIX | SCOPE_SIGNAL if abi >= 6 else 0  # noqa: PLR2004
+    scoped = SCOPE_ABSTRACT_UNIX | SCOPE_SIGNAL if abi >= SCOPES_SIGNALS else 0
     ruleset = _ruleset(handled, _NET_BITS if net and abi >= 4 else 0, scoped)  # noqa: PLR2004
     everything = handled & ~(_MAKE_DEVICE | _FILE_IOCTL)
     for paths, rights in (

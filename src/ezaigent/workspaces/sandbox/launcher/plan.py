@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from . import kernel
+
 
 class Plan:
     """Everything that one start needs. A plain class: dataclasses take longer to import than the rest together."""
@@ -12,6 +14,7 @@ class Plan:
         self.gate = -1
         self.filter = -1
         self.confined = False
+        self.abi = 0
         self.scoped = False
         self.no_network = False
         self.own_network = False
@@ -48,8 +51,9 @@ def _set(plan: Plan, name: str, value: str) -> None:
         case "--filter":
             plan.filter = int(value)
             plan.confined = True
-        case "--scoped":
-            plan.scoped = value == "yes"
+        case "--abi":
+            plan.abi = int(value)
+            plan.scoped = plan.abi >= kernel.SCOPES_SIGNALS
         case "--network":
             plan.no_network = value != "host"
             plan.own_network = value == "own"
