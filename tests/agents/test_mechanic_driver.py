@@ -33,6 +33,8 @@ class Bench:
             (root / path).write_bytes(text.encode())
         bench = cls(root)
         bench.git("init", "-q", "-b", "main")
+        # What the product keeps out of every change, too.
+        (root / ".git/info/exclude").write_text("__pycache__/\n.pytest_cache/\n.ruff_cache/\n")
         bench.git("add", "-A")
         bench.git("-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "-q", "-m", "start")
         return bench

@@ -12,7 +12,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from ezaigent.agents.mechanic.conversation import Called, Closed, Conversation, Happening, Said, without_brief
-from ezaigent.agents.mechanic.plan import Brief, Call, Recipe, Result, Steps
+from ezaigent.agents.mechanic.plan import Brief, Call, Limits, Recipe, Result, Steps
 from ezaigent.agents.mechanic.recipes.mend import mend
 from ezaigent.agents.mechanic.request import Request, read_request
 from ezaigent.core.errors import RunError
@@ -50,6 +50,7 @@ class _Replay:
         self._waiting: list[str] = []
         self._told: list[str] = []
         self._calls = 0
+        self._limits = Limits()
         self._begun = False
         self._closed = False
 
@@ -80,10 +81,10 @@ class _Replay:
         """Turn a text into steps: the task itself, failing checks sent back, or a person's word in between."""
         begun, self._begun = self._begun, True
         if begun and self._closed and _is_feedback(text, self._brief):
-            return mend(
-                self._brief.checks or _commands(text), self._brief, read_request("", self._recipes, self._brief).limits
-            )
+            return _answer(text, self._brief, self._limits)
         request = read_request(without_brief(text) if not begun else text, self._recipes, self._brief)
+        if not begun:
+            self._limits = request.limits
         if not begun or (request.plans and request.unknown is None):
             return _carry_out(request, self._brief, [recipe.able for recipe in self._recipes])
         return _decline(request)
@@ -132,8 +133,16 @@ def _decline(request: Request) -> Steps:
     return f"A message was left undone, there is no recipe for it: {request.unknown or 'it asks for nothing'!r}."
 
 
+def _answer(text: str, brief: Brief, limits: Limits) -> Steps:
+    """Go on after failing checks, or say that files outside the scope cannot be restored."""
+    if "outside the task's scope" in text and not _FAILED.search(text):
+        yield from ()
+        raise RunError("the mechanic changed files outside the task's scope and cannot restore them", retryable=False)
+    return (yield from mend(brief.checks or _commands(text), brief, limits))
+
+
 def _is_feedback(text: str, brief: Brief) -> bool:
-    return any(check in text for check in brief.checks) or bool(_FAILED.search(text))
+    return any(check in text for check in brief.checks) or bool(_FAILED.search(text)) or "task's scope" in text
 
 
 def _commands(text: str) -> tuple[str, ...]:

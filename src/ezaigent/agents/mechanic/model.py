@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+import sys
 
 from pydantic_ai.messages import ModelMessage, ModelResponse, TextPart, ToolCallPart
 from pydantic_ai.models import Model, ModelRequestParameters
@@ -38,6 +38,11 @@ class MechanicModel(Model[None]):
         """The name in the provider's place."""
         return "mechanic"
 
+    @property
+    def context_window(self) -> int:
+        """No limit: nothing is read by a model, and a history cut short could not be replayed."""
+        return sys.maxsize
+
     async def request(
         self,
         messages: list[ModelMessage],
@@ -58,6 +63,5 @@ class MechanicModel(Model[None]):
             usage=RequestUsage(),
             model_name=self.model_name,
             provider_name=self.system,
-            timestamp=datetime.now(UTC),
             finish_reason="stop" if move.call is None else "tool_call",
         )

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ezaigent.agents.mechanic.programs.scopes import Scope, read_scope
-from ezaigent.agents.mechanic.programs.tree import files_below
+from ezaigent.agents.mechanic.programs.tree import files_below, module_names
 
 
 @dataclass
@@ -64,19 +64,3 @@ def read_modules(root: str = ".") -> Modules:
         for name in module.names:
             found.by_name.setdefault(name, module)
     return found
-
-
-def module_names(path: str, root: str = ".") -> list[str]:
-    """Return the names that a file can be imported by: from the folder above its packages, and from the root."""
-    parts = path.removesuffix(".pyi").removesuffix(".py").split("/")
-    if parts[-1] == "__init__" and len(parts) > 1:
-        parts = parts[:-1]
-        top = len(parts) - 1
-    else:
-        top = len(parts) - 1
-    while top and Path(root, *parts[:top], "__init__.py").exists():
-        top -= 1
-    names = [".".join(parts[top:]), ".".join(parts)]
-    if parts[0] in {"src", "lib"} and len(parts) > 1:
-        names.append(".".join(parts[1:]))
-    return list(dict.fromkeys(names))

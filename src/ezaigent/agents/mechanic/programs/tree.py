@@ -67,3 +67,19 @@ def find_place(place: str) -> list[str]:
     named = (plain, f"src/{plain}", dotted, f"src/{dotted}", f"{dotted}.py", f"src/{dotted}.py")
     hits = [path for path in named if path and Path(path).exists()]
     return hits[:1] or [path for path in files_below(".") if path.endswith(f"/{plain}")][:1]
+
+
+def module_names(path: str, root: str = ".") -> list[str]:
+    """Return the names that a file can be imported by: from the folder above its packages, and from the root."""
+    parts = path.removesuffix(".pyi").removesuffix(".py").split("/")
+    if parts[-1] == "__init__" and len(parts) > 1:
+        parts = parts[:-1]
+        top = len(parts) - 1
+    else:
+        top = len(parts) - 1
+    while top and Path(root, *parts[:top], "__init__.py").exists():
+        top -= 1
+    names = [".".join(parts[top:]), ".".join(parts)]
+    if parts[0] in {"src", "lib"} and len(parts) > 1:
+        names.append(".".join(parts[1:]))
+    return list(dict.fromkeys(names))
