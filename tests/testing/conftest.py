@@ -7,9 +7,9 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
+from tests.testing.providers import APIS, Serve
 
 from ezaigent.testing import ModelServer, Script
-from tests.testing.providers import APIS, Serve
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any, Protocol
 
@@ -32,7 +32,7 @@ class Serve(Protocol):
 
 
 @asynccontextmanager
-async def model_for(api: str, server: ModelServer) -> AsyncIterator[Model]:
+async def model_for(api: str, server: ModelServer) -> AsyncGenerator[Model]:
     """Give pydantic-ai's model for one wire format, without the SDK's own retries."""
     if api == "anthropic":
         async with AsyncAnthropic(api_key=KEY, base_url=server.base_url("anthropic"), max_retries=0) as client:

@@ -21,10 +21,10 @@ from pydantic_ai.exceptions import (
     ModelUnavailableError,
     UnexpectedModelBehavior,
 )
+from tests.testing.providers import Serve, model_for
 
 from ezaigent.core.errors import UsageError
 from ezaigent.testing import FAULTS, Fault, FaultKind, Reply, ToolCall, from_steps
-from tests.testing.providers import Serve, model_for
 
 STREAM = pytest.mark.parametrize("stream", [False, True], ids=["plain", "stream"])
 
@@ -50,7 +50,7 @@ async def ask(agent: Agent[None, str], *, stream: bool) -> str:
 
 @STREAM
 @pytest.mark.parametrize("kind", REFUSALS)
-async def test_a_refusal_is_understood_by_the_client(api: str, kind: FaultKind, stream: bool, serve: Serve) -> None:
+async def test_a_refusal_is_understood_by_the_client(api: str, kind: FaultKind, serve: Serve, *, stream: bool) -> None:
     server = await serve(from_steps(["Fine."]))
     server.fail(Fault(kind, retry_after=7))
     expected = REFUSALS[kind]
@@ -81,7 +81,7 @@ async def test_retry_after_reaches_the_client(api: str, serve: Serve) -> None:
 
 
 @STREAM
-async def test_a_broken_connection_is_an_error_and_not_a_reply(api: str, stream: bool, serve: Serve) -> None:
+async def test_a_broken_connection_is_an_error_and_not_a_reply(api: str, serve: Serve, *, stream: bool) -> None:
     server = await serve(from_steps([Reply(text="A long answer. " * 50)]))
     server.fail(Fault("cut_stream"))
     async with model_for(api, server) as model:
@@ -92,7 +92,7 @@ async def test_a_broken_connection_is_an_error_and_not_a_reply(api: str, stream:
 
 
 @STREAM
-async def test_broken_json_is_an_error(api: str, stream: bool, serve: Serve) -> None:
+async def test_broken_json_is_an_error(api: str, serve: Serve, *, stream: bool) -> None:
     server = await serve(from_steps([Reply(text="A long answer. " * 50)]))
     server.fail(Fault("malformed_json"))
     async with model_for(api, server) as model:
@@ -125,7 +125,7 @@ async def test_a_stream_may_end_in_order_without_its_end(api: str, serve: Serve)
 
 
 @STREAM
-async def test_a_wrong_tool_name_comes_back_as_a_retry(api: str, stream: bool, serve: Serve) -> None:
+async def test_a_wrong_tool_name_comes_back_as_a_retry(api: str, serve: Serve, *, stream: bool) -> None:
     server = await serve(from_steps([ToolCall("look", {}), "Fine."]))
     server.fail(Fault("wrong_tool"))
     async with model_for(api, server) as model:
@@ -143,7 +143,7 @@ async def test_a_wrong_tool_name_comes_back_as_a_retry(api: str, stream: bool, s
 
 
 @STREAM
-async def test_broken_arguments_come_back_as_a_retry(api: str, stream: bool, serve: Serve) -> None:
+async def test_broken_arguments_come_back_as_a_retry(api: str, serve: Serve, *, stream: bool) -> None:
     server = await serve(from_steps([ToolCall("look", {"path": "a.py"}), "Fine."]))
     server.fail(Fault("bad_arguments"))
     seen: list[str] = []
@@ -161,7 +161,7 @@ async def test_broken_arguments_come_back_as_a_retry(api: str, stream: bool, ser
 
 
 @STREAM
-async def test_an_empty_reply_is_complete(api: str, stream: bool, serve: Serve) -> None:
+async def test_an_empty_reply_is_complete(api: str, serve: Serve, *, stream: bool) -> None:
     server = await serve(from_steps(["Fine."]))
     server.fail(Fault("empty", times=None))
     async with model_for(api, server) as model:

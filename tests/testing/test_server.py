@@ -9,7 +9,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -18,12 +18,12 @@ import orjson
 import pytest
 from pydantic_ai import Agent
 from pydantic_ai.exceptions import ModelRateLimitError, ModelServerError
+from tests.testing.providers import KEY, Serve, model_for
 
 from ezaigent.core.errors import UnavailableError
 from ezaigent.testing import Conversation, Limits, ModelServer, Reply, Turn, echo_tools, from_steps, key_mark
 from ezaigent.testing.__main__ import main
 from ezaigent.testing.limits import RateLimiter
-from tests.testing.providers import KEY, Serve, model_for
 
 
 @pytest.fixture
@@ -49,9 +49,7 @@ async def test_any_provider_name_speaks_chat_completions(serve: Serve, http: aio
     assert server.requests[0].provider == "my-gateway"
 
 
-async def test_a_request_without_a_key_is_refused_and_no_key_is_kept(
-    serve: Serve, http: aiohttp.ClientSession
-) -> None:
+async def test_a_request_without_a_key_is_refused_and_no_key_is_kept(serve: Serve, http: aiohttp.ClientSession) -> None:
     server = await serve(from_steps(["Hello."]))
     status, _, _ = await post(http, server.base_url("openai") + "/chat/completions", chat("Hi."), key="")
     assert status == 401
@@ -130,14 +128,13 @@ async def test_a_taken_port_is_told(serve: Serve) -> None:
 async def test_waiting_for_records_has_an_end(serve: Serve) -> None:
     server = await serve(from_steps(["Hello."]))
     with pytest.raises(TimeoutError):
-        await server.wait_until(lambda records: bool(records), timeout=0.01)
+        await server.wait_until(bool, timeout=0.01)
 
 
 async def test_latency_and_chunk_delay(serve: Serve) -> None:
     server = await serve(from_steps([Reply(text="Word by word by word by word.")]), latency=0.1, chunk_delay=0.02)
-    async with model_for("openai-chat", server) as model:
-        async with Agent(model).run_stream("Go.") as streamed:
-            assert await streamed.get_output() == "Word by word by word by word."
+    async with model_for("openai-chat", server) as model, Agent(model).run_stream("Go.") as streamed:
+        assert await streamed.get_output() == "Word by word by word by word."
     assert server.requests[0].seconds >= 0.2
 
 
@@ -190,7 +187,9 @@ async def test_a_token_limit_refills(http: aiohttp.ClientSession) -> None:
         now += 49
         assert (await post(http, url, chat("x" * 3600)))[0] == 200
         now += 60
-        assert (await post(http, url, chat("x" * 360_000)))[0] == 200, "more than the bucket holds passes when it is full"
+        assert (await post(http, url, chat("x" * 360_000)))[0] == 200, (
+            "more than the bucket holds passes when it is full"
+        )
 
 
 async def test_the_control_endpoints(serve: Serve, http: aiohttp.ClientSession) -> None:
@@ -232,7 +231,7 @@ async def test_the_control_endpoints(serve: Serve, http: aiohttp.ClientSession) 
 
 
 @asynccontextmanager
-async def process(*arguments: str) -> AsyncIterator[tuple[asyncio.subprocess.Process, str]]:
+async def process(*arguments: str) -> AsyncGenerator[tuple[asyncio.subprocess.Process, str]]:
     child = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "ezaigent.testing", *arguments, stdout=asyncio.subprocess.PIPE
     )
@@ -263,7 +262,7 @@ async def test_a_process_of_its_own_serves_until_sigterm(http: aiohttp.ClientSes
         await post(http, url + "/control/faults", {"kind": "hang"})
         hanging = asyncio.create_task(post(http, url + "/openai/v1/chat/completions", chat("Hang.")))
         while len((await (await http.get(url + "/control/requests")).json())["items"]) < 3:
-            await asyncio.sleep(0)
+            assert not hanging.done()
         os.kill(child.pid, signal.SIGTERM)
         assert await child.wait() == 0
         with pytest.raises(aiohttp.ClientError):
@@ -280,9 +279,7 @@ async def test_a_process_of_its_own_serves_until_sigterm(http: aiohttp.ClientSes
         (["--script", "from_steps"], "at least one step"),
     ],
 )
-def test_wrong_usage_is_told_in_one_line(
-    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_wrong_usage_is_told_in_one_line(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(arguments) == 2
     error = capsys.readouterr().err
     assert said in error
@@ -324,7 +321,10 @@ def test_ctrl_c_ends_it_in_order(
 async def test_a_thousand_agents_at_once(serve: Serve, http: aiohttp.ClientSession) -> None:
     server = await serve(echo_tools(2, latency=0.05), keep_turns=0)
     connector = aiohttp.TCPConnector(limit=0)
-    tool = {"type": "function", "function": {"name": "bytes", "parameters": {"properties": {"size": {}}}}}
+    tool: dict[str, Any] = {
+        "type": "function",
+        "function": {"name": "bytes", "parameters": {"properties": {"size": {}}}},
+    }
 
     async def agent(session: aiohttp.ClientSession, number: int) -> str:
         body = chat(f"agent {number}", tools=[tool])
@@ -343,4 +343,3 @@ async def test_a_thousand_agents_at_once(serve: Serve, http: aiohttp.ClientSessi
     assert len(server.requests) == 3000
     assert all(record.complete for record in server.requests)
     assert server.repeated() == {}
-

@@ -9,9 +9,9 @@ from pydantic_ai import Agent
 from pydantic_ai.messages import ModelRequest, ModelResponse, ThinkingPart
 from pydantic_ai.models import ModelRequestParameters
 from pydantic_ai.usage import RequestUsage
+from tests.testing.providers import APIS, KEY, Serve, model_for
 
 from ezaigent.testing import Reply, ToolCall, Usage, from_steps
-from tests.testing.providers import APIS, KEY, Serve, model_for
 
 STREAM = pytest.mark.parametrize("stream", [False, True], ids=["plain", "stream"])
 
@@ -26,7 +26,7 @@ async def ask(agent: Agent[None, str], prompt: str, *, stream: bool) -> tuple[st
 
 
 @STREAM
-async def test_text_arrives_whole(api: str, stream: bool, serve: Serve) -> None:
+async def test_text_arrives_whole(api: str, serve: Serve, *, stream: bool) -> None:
     text = "Grüße, 世界! " * 20 + "end"
     server = await serve(from_steps([text]))
     async with model_for(api, server) as model:
@@ -42,7 +42,7 @@ async def test_text_arrives_whole(api: str, stream: bool, serve: Serve) -> None:
 
 
 @STREAM
-async def test_parallel_tool_calls_come_back_with_their_results(api: str, stream: bool, serve: Serve) -> None:
+async def test_parallel_tool_calls_come_back_with_their_results(api: str, serve: Serve, *, stream: bool) -> None:
     steps = [
         Reply(
             text="Both at once.",
@@ -79,7 +79,10 @@ async def test_parallel_tool_calls_come_back_with_their_results(api: str, stream
             output = (await agent.run("Compute.")).output
     assert output == "3 and 34, loudly."
     last = server.turns[-1]
-    assert {tool.name: sorted(tool.schema["properties"]) for tool in last.tools} == {"add": ["a", "b"], "shout": ["text"]}
+    assert {tool.name: sorted(tool.schema["properties"]) for tool in last.tools} == {
+        "add": ["a", "b"],
+        "shout": ["text"],
+    }
     assert [message.role for message in last.messages] == ["user", "assistant", "user", "assistant", "user"]
     assert [call.arguments for call in last.messages[1].calls] == [{"a": 1, "b": 2}, {"a": 30, "b": 4}]
     assert last.messages[1].text == "Both at once."
@@ -95,7 +98,7 @@ def last_usage(messages: list[Any]) -> RequestUsage:
 
 
 @STREAM
-async def test_usage_is_told_in_the_providers_own_fields(api: str, stream: bool, serve: Serve) -> None:
+async def test_usage_is_told_in_the_providers_own_fields(api: str, serve: Serve, *, stream: bool) -> None:
     told = Usage(input_tokens=5000, output_tokens=700, cache_read_tokens=2048, reasoning_tokens=100)
     server = await serve(from_steps([Reply(text="Counted.", usage=told)]))
     async with model_for(api, server) as model:
@@ -106,7 +109,7 @@ async def test_usage_is_told_in_the_providers_own_fields(api: str, stream: bool,
 
 
 @STREAM
-async def test_anthropic_tells_cache_writes_by_lifetime(stream: bool, serve: Serve) -> None:
+async def test_anthropic_tells_cache_writes_by_lifetime(serve: Serve, *, stream: bool) -> None:
     told = Usage(
         input_tokens=9000,
         output_tokens=10,
@@ -123,7 +126,7 @@ async def test_anthropic_tells_cache_writes_by_lifetime(stream: bool, serve: Ser
 
 
 @STREAM
-async def test_reasoning_reaches_the_client_where_the_wire_has_it(api: str, stream: bool, serve: Serve) -> None:
+async def test_reasoning_reaches_the_client_where_the_wire_has_it(api: str, serve: Serve, *, stream: bool) -> None:
     server = await serve(from_steps([Reply(text="Answer.", reasoning="First I weigh both sides of it.")]))
     async with model_for(api, server) as model:
         output, messages = await ask(Agent(model), "Think.", stream=stream)

@@ -7,6 +7,7 @@ import asyncio
 import signal
 import sys
 from collections.abc import Sequence
+from typing import Any, cast
 
 import orjson
 
@@ -26,10 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--chunk-delay", type=float, default=0.0, help="seconds after each event of a stream")
     given = parser.parse_args(arguments)
     try:
-        options = orjson.loads(given.options)
-        if not isinstance(options, dict):
-            raise UsageError("--options must be a JSON object")
-        script = build(given.script, options)  # pyright: ignore[reportUnknownArgumentType]
+        script = build(given.script, _options(given.options))
         server = ModelServer(
             script,
             host=given.host,
@@ -46,6 +44,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"{error}\n")
         return 3
     return 0
+
+
+def _options(text: str) -> dict[str, Any]:
+    found: object = orjson.loads(text)
+    if not isinstance(found, dict):
+        raise UsageError("--options must be a JSON object")
+    return cast("dict[str, Any]", found)
 
 
 async def _serve(server: ModelServer) -> None:

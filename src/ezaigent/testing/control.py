@@ -6,8 +6,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import orjson
 from aiohttp import web
@@ -23,56 +24,79 @@ if TYPE_CHECKING:
 async def answer(server: ModelServer, request: web.BaseRequest) -> web.Response:
     """Answer one control request; what is wrong with it is told as 400."""
     body = await request.content.read()
+    action = _ACTIONS.get(f"{request.method} {request.path.removeprefix('/control/')}")
+    if action is None:
+        return _json({"error": f"no such control: {request.method} {request.path}"}, 404)
     try:
-        data: object = orjson.loads(body) if body else None
-        result = _act(server, request.method, request.path.removeprefix("/control/"), request, data)
+        return _json(action(server, request.query, orjson.loads(body) if body else None))
     except (UsageError, orjson.JSONDecodeError, TypeError, ValueError) as error:
         return _json({"error": str(error)}, 400)
-    if result is None:
-        return _json({"error": f"no such control: {request.method} {request.path}"}, 404)
-    return _json(result)
 
 
-def _act(server: ModelServer, method: str, name: str, request: web.BaseRequest, data: object) -> dict[str, Any] | None:
-    match method, name:
-        case "GET", "health":
-            return {"ok": True, "salt": server.ledger.salt, "requests": len(server.requests)}
-        case "GET", "requests":
-            after = int(request.query.get("after", "0"))
-            return {"items": [{**asdict(record), "complete": record.complete} for record in server.requests[after:]]}
-        case "DELETE", "requests":
-            server.requests.clear()
-            return {"ok": True}
-        case "GET", "repeated":
-            return {"items": {key: [record.number for record in found] for key, found in server.repeated().items()}}
-        case "GET", "faults":
-            return {"items": [asdict(fault) for fault in server.faults]}
-        case "POST", "faults":
-            server.fail(
-                *(Fault.from_json(item) for item in (cast("list[object]", data) if isinstance(data, list) else [data]))
-            )
-            return {"ok": True, "planned": len(server.faults)}
-        case "DELETE", "faults":
-            server.clear_faults()
-            return {"ok": True}
-        case "POST", "release":
-            server.release()
-            return {"ok": True}
-        case "POST", "limits":
-            _limit(server, _object(data))
-            return {"ok": True}
-        case "POST", "settings":
-            settings = _object(data)
-            server.latency = float(settings.get("latency", server.latency))
-            server.chunk_delay = float(settings.get("chunk_delay", server.chunk_delay))
-            return {"ok": True, "latency": server.latency, "chunk_delay": server.chunk_delay}
-        case _:
-            return None
+def _health(server: ModelServer, _query: Mapping[str, str], _data: Any) -> dict[str, Any]:
+    return {"ok": True, "salt": server.ledger.salt, "requests": len(server.requests)}
 
 
-def _limit(server: ModelServer, data: dict[str, Any]) -> None:
-    provider, model = str(data.pop("provider", "*")), str(data.pop("model", "*"))
-    server.limit(Limits(**data), provider=provider, model=model)
+def _requests(server: ModelServer, query: Mapping[str, str], _data: Any) -> dict[str, Any]:
+    after = int(query.get("after", "0"))
+    return {"items": [{**asdict(record), "complete": record.complete} for record in server.requests[after:]]}
+
+
+def _forget(server: ModelServer, _query: Mapping[str, str], _data: Any) -> dict[str, Any]:
+    server.requests.clear()
+    return {"ok": True}
+
+
+def _repeated(server: ModelServer, _query: Mapping[str, str], _data: Any) -> dict[str, Any]:
+    return {"items": {key: [record.number for record in found] for key, found in server.repeated().items()}}
+
+
+def _faults(server: ModelServer, _query: Mapping[str, str], _data: Any) -> dict[str, Any]:
+    return {"items": [asdict(fault) for fault in server.faults]}
+
+
+def _plan(server: ModelServer, _query: Mapping[str, str], data: Any) -> dict[str, Any]:
+    given = cast("list[object]", data) if isinstance(data, list) else [data]
+    server.fail(*(Fault.from_json(item) for item in given))
+    return {"ok": True, "planned": len(server.faults)}
+
+
+def _clear(server: ModelServer, _query: Mapping[str, str], _data: Any) -> dict[str, Any]:
+    server.clear_faults()
+    return {"ok": True}
+
+
+def _release(server: ModelServer, _query: Mapping[str, str], _data: Any) -> dict[str, Any]:
+    server.release()
+    return {"ok": True}
+
+
+def _limit(server: ModelServer, _query: Mapping[str, str], data: Any) -> dict[str, Any]:
+    given = _object(data)
+    provider, model = str(given.pop("provider", "*")), str(given.pop("model", "*"))
+    server.limit(Limits(**given), provider=provider, model=model)
+    return {"ok": True}
+
+
+def _settings(server: ModelServer, _query: Mapping[str, str], data: Any) -> dict[str, Any]:
+    given = _object(data)
+    server.latency = float(given.get("latency", server.latency))
+    server.chunk_delay = float(given.get("chunk_delay", server.chunk_delay))
+    return {"ok": True, "latency": server.latency, "chunk_delay": server.chunk_delay}
+
+
+_ACTIONS: Final[dict[str, Callable[[ModelServer, Mapping[str, str], Any], dict[str, Any]]]] = {
+    "GET health": _health,
+    "GET requests": _requests,
+    "DELETE requests": _forget,
+    "GET repeated": _repeated,
+    "GET faults": _faults,
+    "POST faults": _plan,
+    "DELETE faults": _clear,
+    "POST release": _release,
+    "POST limits": _limit,
+    "POST settings": _settings,
+}
 
 
 def _object(data: object) -> dict[str, Any]:

@@ -37,9 +37,9 @@ FaultKind = Literal[
 ]
 
 FAULTS: Final[dict[FaultKind, str]] = {
-    "rate_limit": "429 in the provider's own words, with Retry-After (Gemini: RetryInfo); retry_after sets the seconds.",
+    "rate_limit": "429 in the provider's own words, with Retry-After (Gemini: RetryInfo) of `retry_after` seconds.",
     "quota": "The account's usage limit is used up; waiting does not help. Status and body as the provider sends them.",
-    "billing": "The account must be paid or topped up. OpenAI 429, Anthropic 400, Gemini 400, Mistral and DeepSeek 402.",
+    "billing": "The account must be topped up: OpenAI 429, Anthropic and Gemini 400, Mistral and DeepSeek 402.",
     "auth": "The key is refused.",
     "not_found": "No such model.",
     "bad_request": "400: the request is not valid; sending it again can't help.",

@@ -41,7 +41,7 @@ def build(name: str, options: Mapping[str, Any]) -> Script:
 
 
 def step_from_json(step: object) -> Reply:
-    """Return a step: ``"text"``, or ``{"text", "tool", "arguments", "calls", "reasoning", "usage", "fault", "latency"}``.
+    """Return a step: a text, or an object with text, tool, arguments, calls, reasoning, usage, fault, latency.
 
     ``calls`` is a list of ``{"tool", "arguments"}``; ``tool`` beside it is the short form of one call.
     """

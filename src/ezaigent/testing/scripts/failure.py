@@ -7,11 +7,19 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+import orjson
+
 _EXIT = re.compile(r"exit(?:ed)?[ _-]?(?:with )?(?:code|status)[\"']?\s*[:=]?\s*(-?\d+)", re.IGNORECASE)
 _TRACE = re.compile(r'File "([^"\n]+)", line (\d+)')
 _PLACE = re.compile(r"^\W{0,4}([\w./\\-]+\.\w+):(\d+)", re.MULTILINE)
 _COUNT = re.compile(r"\b(\d+) (?:failed|errors?|failures)\b|(?:failures|errors)=(\d+)|Found (\d+) errors?")
 _FOREIGN = ("site-packages", "dist-packages", "/lib/python", "<frozen", "<string>")
+_STAGES = (
+    ("SyntaxError", "IndentationError", "invalid-syntax"),
+    ("ImportError", "ModuleNotFoundError"),
+    ("NameError", "AttributeError", "TypeError"),
+)
+"""Errors by how early they stop a program: whoever gets past one has made progress."""
 _COMMAND = re.compile(
     r"^(\./|python[\d.]*\b|pytest\b|make\b|ruff\b|mypy\b|pyright\b|uv\b|tox\b|nox\b|npm\b|npx\b|node\b|cargo\b|go\b"
     r"|sh\b|bash\b|git\b|test\b|grep\b|!|\w+=\S+ )"
@@ -34,10 +42,22 @@ def passed(output: str) -> bool:
     return not re.search(r"\b(FAILED|Traceback|[A-Z]\w*Error\b|error:|\d+ failed)", output)
 
 
-def failures(output: str) -> int:
-    """Return how many failures a check counted; 1 where it does not count."""
+def unwrapped(result: str) -> str:
+    """Return a tool's result as text, where the tool answered with a JSON object such as output and exit code."""
+    if not result.startswith("{"):
+        return result
+    try:
+        found = orjson.loads(result)
+    except orjson.JSONDecodeError:
+        return result
+    return "\n".join(value if isinstance(value, str) else f"{name}: {value}" for name, value in found.items())
+
+
+def severity(output: str) -> tuple[int, int]:
+    """Return how bad a failure is: how early the code breaks, then how many failures were counted (1 if not at all)."""
+    stage = next((len(_STAGES) - i for i, names in enumerate(_STAGES) if any(name in output for name in names)), 0)
     numbers = [int(number) for found in _COUNT.findall(output) for number in found if number]
-    return max(numbers, default=1)
+    return stage, max(numbers, default=1)
 
 
 def places(output: str, files: Collection[str]) -> list[Place]:

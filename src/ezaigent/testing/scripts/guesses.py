@@ -19,6 +19,10 @@ class Guess:
     old: str
     new: str
 
+    def result(self, text: str) -> str:
+        """Return the file's text with the replacement made."""
+        return text.replace(self.old, self.new, 1)
+
 
 _SWAPS: Final = (
     (" + ", " - "),
@@ -60,6 +64,24 @@ def is_test(path: str) -> bool:
     return name.startswith("test_") or name.endswith("_test.py") or name == "conftest.py" or path.startswith("tests/")
 
 
+def difference(path: str, before: str, after: str) -> Guess:
+    """Return the replacement of whole lines that turns one text into the other."""
+    old, new = before.splitlines(keepends=True), after.splitlines(keepends=True)
+    start = 0
+    while start < min(len(old), len(new)) and old[start] == new[start]:
+        start += 1
+    end = 0
+    while end < min(len(old), len(new)) - start and old[-1 - end] == new[-1 - end]:
+        end += 1
+    # Lines around it are taken in until the place can be named alone.
+    while start > 0 or end > 0:
+        block = "".join(old[start : len(old) - end])
+        if block and before.count(block) == 1:
+            break
+        start, end = max(0, start - 1), max(0, end - 1)
+    return Guess(path, "".join(old[start : len(old) - end]), "".join(new[start : len(new) - end]))
+
+
 def guesses(output: str, places: Sequence[Place], sources: Mapping[str, str]) -> Iterator[Guess]:
     """Yield edits of ``sources`` that may mend what ``output`` tells; each only once."""
     seen: set[Guess] = set()
@@ -71,7 +93,9 @@ def guesses(output: str, places: Sequence[Place], sources: Mapping[str, str]) ->
 
 def _all(output: str, places: Sequence[Place], sources: Mapping[str, str]) -> Iterator[Guess]:
     for place in places:
-        yield from _at_line(output, place, sources)
+        if not is_test(place.path):
+            yield from _at_line(output, place, sources)
+        yield from _misnamed(output, place, sources)
     own = {path: text for path, text in sources.items() if path.endswith(".py") and not is_test(path)}
     for actual, expected in _COMPARED.findall(output):
         for path, text in own.items():
@@ -106,6 +130,9 @@ def _at_line(output: str, place: Place, sources: Mapping[str, str]) -> Iterator[
         for opening, closing in (("(", ")"), ("[", "]"), ("{", "}")):
             if line.count(opening) > line.count(closing):
                 yield from _change(place.path, text, number, line + closing)
+
+
+def _misnamed(output: str, place: Place, sources: Mapping[str, str]) -> Iterator[Guess]:
     for found in _NAME_HINT.finditer(output):
         wrong = found[1] or found[2] or found[3]
         meant = [name.rpartition(".")[2] for name in _MEANT.findall(output)]
@@ -152,16 +179,11 @@ def _rank(path: str, text: str, number: int, called: set[str], named: set[tuple[
 
 
 def _change(path: str, text: str, number: int, new: str | None) -> Iterator[Guess]:
-    """Yield the replacement of one line, with as many lines before it as it takes to name it alone."""
+    """Yield the replacement of one line; None takes the line out."""
     lines = text.splitlines(keepends=True)
     ending = "\n" if lines[number].endswith("\n") else ""
-    replaced = "" if new is None else new + ending
-    for start in range(number, -1, -1):
-        before = "".join(lines[start:number])
-        old = before + lines[number]
-        if text.count(old) == 1:
-            yield Guess(path, old, before + replaced)
-            return
+    replaced = [] if new is None else [new + ending]
+    yield difference(path, text, "".join([*lines[:number], *replaced, *lines[number + 1 :]]))
 
 
 def _literal(value: str) -> str:

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from ezaigent.testing.conversation import Conversation, Reply, Script, ToolCall, Turn
-from ezaigent.testing.scripts.failure import check_command, failures, own_path, passed, places
-from ezaigent.testing.scripts.guesses import Guess, guesses, is_test
+from ezaigent.testing.scripts.failure import check_command, own_path, passed, places, severity, unwrapped
+from ezaigent.testing.scripts.guesses import Guess, difference, guesses, is_test
 from ezaigent.testing.toolbox import Toolbox
 
 _NUMBERED = re.compile(r"^\s*\d+[\t|:→] ?")
@@ -28,7 +28,7 @@ def fix_failing_check(check: str | None = None, *, attempts: int = 25) -> Script
         tools = Toolbox(turn.tools)
         state = _State(command=command, attempts=attempts)
         for call, result in conversation.exchanges:
-            state.take(tools, call, result.text, failed=result.error)
+            state.take(tools, call, unwrapped(result.text), failed=result.error)
         if conversation.said_last and conversation.replies:
             # A person or a failed check sent the work back: what was true before must be looked at again.
             state.verdict = None
@@ -44,16 +44,21 @@ class _State:
     command: str
     attempts: int
     files: dict[str, None] = field(default_factory=dict[str, None])
+    listings: int = 0
+    """Attempts to list the files, whatever came of them."""
     listed: bool = False
+    """Whether one of them told the names, so that ``files`` is complete."""
     sources: dict[str, str] = field(default_factory=dict[str, str])
     unreadable: set[str] = field(default_factory=set[str])
     failing: str = ""
     verdict: bool | None = None
     """Whether the last run of the check passed; None: there was none since the last edit."""
-    applied: Guess | None = None
-    """An edit that waits for its verdict, or that has to be taken back."""
-    tried: set[Guess] = field(default_factory=set[Guess])
-    kept: list[Guess] = field(default_factory=list[Guess])
+    applied: tuple[str, str, str] | None = None
+    """An edit that waits for its verdict, or that has to be taken back: path, text before, text after."""
+    tried: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
+    """Texts that files were given."""
+    kept: list[str] = field(default_factory=list[str])
+    """Files whose edits helped."""
 
     def take(self, tools: Toolbox, call: ToolCall, result: str, *, failed: bool) -> None:
         """Learn from one call and its result."""
@@ -62,8 +67,10 @@ class _State:
             return
         role, arguments = found
         if role == "list" or (role == "shell" and arguments.get("command") == _LIST):
-            self.listed = True
-            self.files |= dict.fromkeys(_file_names(result))
+            self.listings += 1
+            names = [] if failed else _file_names(result)
+            self.listed = self.listed or bool(names)
+            self.files |= dict.fromkeys(names)
         elif role == "read":
             self._read(str(arguments.get("path")), result, failed=failed)
         elif role in {"edit", "write"}:
@@ -80,23 +87,25 @@ class _State:
 
     def _edited(self, arguments: dict[str, object], *, failed: bool) -> None:
         path = str(arguments.get("path"))
-        text = self.sources.get(path, "")
-        old, new = str(arguments.get("old", text)), str(arguments.get("new", arguments.get("content", "")))
-        guess = Guess(path, old, new)
-        back = self.applied is not None and guess == Guess(path, self.applied.new, self.applied.old)
+        before = self.sources.get(path, "")
+        if "content" in arguments:
+            after = str(arguments["content"])
+        else:
+            after = before.replace(str(arguments.get("old")), str(arguments.get("new")), 1)
+        back = self.applied is not None and (path, after) == self.applied[:2]
         if not back:
-            self.tried.add(guess)
+            self.tried.add((path, after))
         if failed:
             return
-        self.sources[path] = text.replace(old, new, 1)
-        self.applied = None if back else guess
+        self.sources[path] = after
+        self.applied = None if back else (path, before, after)
         self.verdict = False if back else None
 
     def _checked(self, result: str) -> None:
         self.verdict = passed(result)
-        better = failures(result) < failures(self.failing)
+        better = severity(result) < severity(self.failing)
         if self.applied is not None and (self.verdict or better):
-            self.kept.append(self.applied)
+            self.kept.append(self.applied[0])
             self.applied = None
         if self.applied is None:
             self.failing = result
@@ -104,24 +113,25 @@ class _State:
     def act(self, tools: Toolbox) -> Reply:  # noqa: PLR0911 - one return for each thing to do next
         """Decide what to do next."""
         if self.verdict is None:
-            if not self.listed:
-                call = tools.call("list", path=".") or tools.call("shell", command=_LIST)
-                if call is not None:
-                    return Reply(text="First I look at what is there.", tool_calls=(call,))
+            ways = [tools.call("list", path="."), tools.call("shell", command=_LIST)]
+            call = next((way for way in ways[self.listings :] if way is not None), None)
+            if call is not None and not self.listed:
+                return Reply(text="First I look at what is there.", tool_calls=(call,))
             return _do(tools.call("shell", command=self.command), "Now I run the check.")
         if self.verdict:
             return Reply(text=self._summary())
         if self.applied is not None:
-            back = Guess(self.applied.path, self.applied.new, self.applied.old)
-            return _do(self._edit(tools, back), "That did not help; I take it back.")
-        wanted = [path for path in self._wanted() if path not in self.sources and path not in self.unreadable][:3]
+            path, before, after = self.applied
+            return _do(self._edit(tools, difference(path, after, before)), "That did not help; I take it back.")
+        known = self.sources.keys() | self.unreadable
+        wanted = [path for path in dict.fromkeys(self._wanted()) if path not in known][:3]
         calls = [call for path in wanted if (call := tools.call("read", path=path)) is not None]
         if calls:
             return Reply(text="The failure points at this; I read it.", tool_calls=tuple(calls))
         found = places(self.failing, self.files)
         if len(self.tried) < self.attempts:
             for guess in guesses(self.failing, found, self.sources):
-                if guess not in self.tried:
+                if (guess.path, guess.result(self.sources[guess.path])) not in self.tried:
                     return _do(self._edit(tools, guess), f"I change {guess.path}.")
         return Reply(text=f"I could not make `{self.command}` pass; {len(self.tried)} edits were tried and taken back.")
 
@@ -140,7 +150,8 @@ class _State:
     def _imports(self, text: str) -> Iterator[str]:
         for match in re.finditer(r"^\s*(?:from|import)\s+([\w.]+)", text, re.MULTILINE):
             tail = match[1].strip(".").replace(".", "/")
-            for path in self.files:
+            guessed = (f"{tail}.py", f"{tail}/__init__.py")
+            for path in self.files if self.listed else guessed:
                 if tail and re.search(rf"(^|/){re.escape(tail)}(\.py|/__init__\.py)$", path):
                     yield path
 
@@ -148,17 +159,17 @@ class _State:
         edit = tools.call("edit", path=guess.path, old=guess.old, new=guess.new)
         if edit is not None:
             return edit
-        return tools.call("write", path=guess.path, content=self.sources[guess.path].replace(guess.old, guess.new, 1))
+        return tools.call("write", path=guess.path, content=guess.result(self.sources[guess.path]))
 
     def _summary(self) -> str:
         if not self.kept:
             return f"`{self.command}` passes; nothing had to be changed."
-        changed = ", ".join(dict.fromkeys(guess.path for guess in self.kept))
+        changed = ", ".join(dict.fromkeys(self.kept))
         return f"`{self.command}` passes now. Changed: {changed}."
 
 
-_LIST = "git ls-files --cached --others --exclude-standard"
-"""How files are listed where only a shell is offered."""
+_LIST = "git ls-files --cached --others --exclude-standard 2>/dev/null || find . -type f -not -path './.git/*'"
+"""How files are listed where only a shell is offered, or the tool for it does not work."""
 
 
 def _do(call: ToolCall | None, text: str) -> Reply:
