@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
@@ -31,7 +32,7 @@ class _Backend(Protocol):
     dialect: Literal["sqlite", "postgresql"]
     where: str
 
-    async def transact(self, writes: list[Write]) -> bool: ...
+    async def transact(self, writes: list[Write], *, apart: bool) -> bool: ...
 
     async def read(self, fn: Callable[[Connection], T]) -> T: ...
 
@@ -73,6 +74,7 @@ class Database:
         """The database's name for people, without user and password."""
         self._backend = backend
         self._lane = WriteLane(self._transact)
+        self._apart = WriteLane(functools.partial(self._transact, apart=True))
         self._callbacks: set[Callable[[], None]] = set()
 
     @classmethod
@@ -103,13 +105,17 @@ class Database:
                 raise
         return db
 
-    async def write(self, fn: Callable[[Connection], T]) -> T:
+    async def write(self, fn: Callable[[Connection], T], *, apart: bool = False) -> T:
         """Run ``fn`` in a transaction and return its result once it is durable.
 
         What many callers write at the same time shares one commit. An error of ``fn`` is raised here and takes back
         its own rows only. Raises ``UnavailableError`` when the database cannot be used.
+
+        ``apart`` lets PostgreSQL run it on a second connection, beside the other writes. Only for functions that
+        never wait for a locked row: two transactions of one process that wait for each other would come to a stop.
         """
-        result: T = await self._lane.write(fn)
+        lane = self._apart if apart and self.dialect == "postgresql" else self._lane
+        result: T = await lane.write(fn)
         return result
 
     async def read(self, fn: Callable[[Connection], T]) -> T:
@@ -123,10 +129,11 @@ class Database:
     async def close(self) -> None:
         """Finish the writes that were handed in and close every connection."""
         await self._lane.close()
+        await self._apart.close()
         await self._backend.close()
 
-    async def _transact(self, writes: list[Write]) -> None:
-        if await self._backend.transact(writes):
+    async def _transact(self, writes: list[Write], *, apart: bool = False) -> None:
+        if await self._backend.transact(writes, apart=apart):
             loop = asyncio.get_running_loop()
             for callback in tuple(self._callbacks):
                 loop.call_soon(callback)

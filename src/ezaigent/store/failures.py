@@ -60,7 +60,7 @@ def transient(error: BaseException) -> bool:
     return sqlstate(error) in _TRANSIENT
 
 
-def explain(error: BaseException, where: str) -> BaseException:
+def explain(error: Exception, where: str) -> Exception:
     """Return an ``UnavailableError`` for what makes the database unusable, else the error itself.
 
     ``where`` names the database without its password.

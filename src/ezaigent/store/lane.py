@@ -27,7 +27,9 @@ class Write:
     error: Exception | None = None
 
 
-def run_writes(conn: Connection, writes: Sequence[Write], control: Callable[[str], None], *, optimistic: bool) -> bool:
+def run_writes(
+    conn: Connection, writes: Sequence[Write], control: Callable[[str], object], *, optimistic: bool
+) -> bool:
     """Run the functions in an open transaction; return False when it has to be rolled back as a whole.
 
     A function that fails must take back only its own rows. ``control`` sends one savepoint statement. A function that
@@ -101,15 +103,11 @@ class WriteLane:
             return
         try:
             await self._transact(batch)
-        except BaseException as error:
+        except Exception as error:  # noqa: BLE001 - it is handed to every caller
             for write in batch:
-                if not write.future.done():
-                    write.future.set_exception(error if isinstance(error, Exception) else UnavailableError(str(error)))
-            if not isinstance(error, Exception):
-                raise
-            return
+                write.error = error
         for write in batch:
-            if write.future.done():
+            if write.future.done():  # its caller was cancelled meanwhile
                 continue
             if write.error is not None:
                 write.future.set_exception(write.error)

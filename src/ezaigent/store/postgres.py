@@ -1,4 +1,4 @@
-"""PostgreSQL: one connection that writes, a pool that reads; both come back after the server was restarted."""
+"""PostgreSQL: two connections that write, a pool that reads; all come back after the server was restarted."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable
 from typing import Any, Final, Literal, Self
 
-from sqlalchemy import Connection, make_url
-from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+from sqlalchemy import Connection, event, make_url
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from ezaigent.core.errors import UnavailableError
 from ezaigent.store.events import end_emitting
@@ -19,11 +19,18 @@ _PATIENCE: Final = 30.0
 """Seconds that a transaction is tried again while the server cannot be reached."""
 _PAUSE: Final = (0.02, 0.1, 0.25, 0.5, 1.0)
 """Seconds between those tries."""
-_SETTINGS: Final = {"application_name": "ezaigent", "lock_timeout": "10s"}
+_SETTINGS: Final = {
+    "lock_timeout": "10s",  # what somebody keeps locked must not stop this process for good
+    "jit": "off",  # compiling a plan takes 30 ms, running one of ours 1 ms
+    "random_page_cost": "1.1",  # what a queue touches is in memory: always take the index
+}
 
 
 class PostgresBackend:
-    """One write connection is enough: it carries batches, and two of them could only wait for each other's rows."""
+    """Writes go through one connection in batches: two of them could wait for each other's rows.
+
+    A second one carries the writes that never wait for a row, which are the claims.
+    """
 
     dialect: Literal["sqlite", "postgresql"] = "postgresql"
 
@@ -38,57 +45,48 @@ class PostgresBackend:
             pool_size=6,
             max_overflow=6,
             pool_timeout=_PATIENCE,
-            connect_args={"timeout": 10, "server_settings": _SETTINGS},
+            connect_args={"timeout": 10, "server_settings": {"application_name": "ezaigent"}},
         )
-        self._writer: AsyncConnection | None = None
+        event.listen(self._engine.sync_engine, "connect", _configure)
+        self._writer = _Writer(self._engine)
+        self._apart = _Writer(self._engine)
 
     @classmethod
     async def open(cls, url: str) -> Self:
         """Connect once. Raises ``UnavailableError`` when the server cannot be used."""
         backend = cls(url)
         try:
-            await backend._connection()
-        except Exception as error:
+            await backend._writer.connection()
+        except Exception as error:  # noqa: BLE001 - explained, and raised again
             await backend.close()
             raise explain(error, backend.where) from None
         return backend
 
-    async def transact(self, writes: list[Write]) -> bool:
+    async def transact(self, writes: list[Write], *, apart: bool = False) -> bool:
         """Commit a batch; each write then has its result or its own error. Returns whether events were written.
 
         A transaction that surely did not commit is run again, for a while, when the connection broke; one whose
         commit got no answer raises ``UnavailableError``, because it may have been made.
         """
-        deadline, tries, optimistic = time.monotonic() + _PATIENCE, 0, True
-        while True:
-            failure: BaseException | None = None
-            try:
-                conn = await self._connection()
-                kept = await conn.run_sync(_run, writes, optimistic)
-                failure = next((write.error for write in writes if write.error and _again(write.error)), None)
-            except Exception as error:  # noqa: BLE001 - sorted out just below
-                conn, kept, failure = None, False, error
-            if failure is not None:
-                await self._drop(broken=broken_connection(failure))
-                if not _again(failure) or time.monotonic() > deadline:
-                    raise explain(failure, self.where) from failure
-                await asyncio.sleep(_PAUSE[min(tries, len(_PAUSE) - 1)])
-                tries += 1
-                continue
-            assert conn is not None
-            if kept:
-                await self._commit(conn)
-            else:
-                await self._drop(broken=False)
-                if len(writes) > 1:
-                    optimistic = False
-                    continue
-            emitted = end_emitting(_sync(conn)) and kept
-            for write in writes:
-                if write.error is not None:
-                    explained = explain(write.error, self.where)
-                    write.error = explained if isinstance(explained, Exception) else write.error
-            return emitted
+        writer = self._apart if apart else self._writer
+        deadline, tries = time.monotonic() + _PATIENCE, 0
+        while (failure := await writer.run(writes)) is not None:
+            if not _again(failure) or time.monotonic() > deadline:
+                raise explain(failure, self.where) from failure
+            await asyncio.sleep(_PAUSE[min(tries, len(_PAUSE) - 1)])
+            tries += 1
+        try:
+            emitted = await writer.commit()
+        except Exception as error:
+            if not broken_connection(error):
+                raise explain(error, self.where) from error
+            raise UnavailableError(
+                f"the connection to the database {self.where} broke during a commit: look whether the change was made"
+            ) from error
+        for write in writes:
+            if write.error is not None:
+                write.error = explain(write.error, self.where)
+        return emitted
 
     async def read(self, fn: Callable[[Connection], Any]) -> Any:
         """Run ``fn`` on a connection of the pool; each statement sees what is committed when it begins."""
@@ -97,7 +95,7 @@ class PostgresBackend:
             try:
                 async with self._engine.connect() as conn:
                     return await conn.run_sync(fn)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - explained, and raised again
                 if not broken_connection(error) or time.monotonic() > deadline:
                     raise explain(error, self.where) from error.__cause__
             await asyncio.sleep(_PAUSE[min(tries, len(_PAUSE) - 1)])
@@ -105,52 +103,85 @@ class PostgresBackend:
 
     async def close(self) -> None:
         """Close every connection."""
-        await self._drop(broken=True)
+        await self._writer.drop()
+        await self._apart.drop()
         await self._engine.dispose()
 
-    async def _connection(self) -> AsyncConnection:
-        if self._writer is None:
-            self._writer = await self._engine.connect()
-        return self._writer
 
-    async def _commit(self, conn: AsyncConnection) -> None:
+class _Writer:
+    """One connection that writes, made when it is needed."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+        self._conn: AsyncConnection | None = None
+        self._kept = False
+
+    async def connection(self) -> AsyncConnection:
+        if self._conn is None:
+            self._conn = await self._engine.connect()
+        return self._conn
+
+    async def run(self, writes: list[Write]) -> Exception | None:
+        """Run the functions and leave the transaction open; return what kept it from running, if anything did.
+
+        First without savepoints, which cost a round trip each; with them when a function of several failed.
+        """
         try:
-            await conn.commit()
-        except Exception as error:
-            await self._drop(broken=True)
-            if not broken_connection(error):
-                raise explain(error, self.where) from error
-            raise UnavailableError(
-                f"the connection to the database {self.where} broke during a commit: look whether the change was made"
-            ) from error
+            conn = await self.connection()
+            self._kept = await conn.run_sync(_optimistic, writes)
+            failure = next((write.error for write in writes if write.error and _again(write.error)), None)
+            if failure is None and not self._kept:
+                await conn.rollback()
+                if len(writes) > 1:
+                    self._kept = await conn.run_sync(_careful, writes)
+                    failure = next((write.error for write in writes if write.error and _again(write.error)), None)
+        except Exception as error:  # noqa: BLE001 - the caller sorts it out
+            failure = error
+        if failure is not None:
+            await self.drop()
+        return failure
 
-    async def _drop(self, *, broken: bool) -> None:
-        """Roll the write connection back; a broken one is thrown away."""
-        conn = self._writer
+    async def commit(self) -> bool:
+        """Commit what ``run`` left open; return whether it wrote events."""
+        conn = await self.connection()
+        assert conn.sync_connection is not None
+        try:
+            emitted = end_emitting(conn.sync_connection) and self._kept
+            if self._kept:
+                await conn.commit()
+        except BaseException:
+            await self.drop()
+            raise
+        return emitted
+
+    async def drop(self) -> None:
+        """Throw the connection away, with whatever it was doing."""
+        conn, self._conn = self._conn, None
         if conn is None:
             return
         try:
-            if not broken:
-                await conn.rollback()
-                return
-            self._writer = None
             await conn.invalidate()
             await conn.close()
-        except Exception:  # noqa: BLE001 - it is gone either way, and the first error is the one to tell
-            self._writer = None
+        except Exception:  # noqa: BLE001, S110 - it is gone either way, and the first error is the one to tell
+            pass
+
+
+def _configure(driver: Any, _: object) -> None:
+    # Not as parameters of the connection: a connection pooler in between refuses those it does not know.
+    cursor = driver.cursor()
+    cursor.execute(
+        "SELECT " + ", ".join(f"set_config('{name}', '{value}', false)" for name, value in _SETTINGS.items())
+    )
+    cursor.close()
 
 
 def _again(error: BaseException) -> bool:
     return broken_connection(error) or transient(error)
 
 
-def _run(conn: Connection, writes: list[Write], optimistic: bool) -> bool:  # noqa: FBT001 - passed through run_sync
-    def control(statement: str) -> None:
-        conn.exec_driver_sql(statement)
-
-    return run_writes(conn, writes, control, optimistic=optimistic)
+def _optimistic(conn: Connection, writes: list[Write]) -> bool:
+    return run_writes(conn, writes, conn.exec_driver_sql, optimistic=True)
 
 
-def _sync(conn: AsyncConnection) -> Connection:
-    assert conn.sync_connection is not None
-    return conn.sync_connection
+def _careful(conn: Connection, writes: list[Write]) -> bool:
+    return run_writes(conn, writes, conn.exec_driver_sql, optimistic=False)

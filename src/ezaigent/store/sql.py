@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Table
 
 _FRAGMENTS: Final = {
     # first SQLite's text, then PostgreSQL's
-    "now": ("epoch_now()", "extract(epoch FROM clock_timestamp())::float8"),
+    "now": ("epoch_now()", "extract(epoch FROM statement_timestamp())::float8"),
     "for_update": ("", "FOR UPDATE"),
     "skip_locked": ("", "FOR UPDATE SKIP LOCKED"),
 }

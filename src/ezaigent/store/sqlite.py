@@ -52,19 +52,19 @@ class SqliteBackend:
         backend = cls(path)
         try:
             await asyncio.get_running_loop().run_in_executor(backend._committer, backend._open_writer)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - explained, and raised again
             await backend.close()
             raise explain(error, backend.where) from None
         return backend
 
-    async def transact(self, writes: list[Write]) -> bool:
+    async def transact(self, writes: list[Write], *, apart: bool = False) -> bool:  # noqa: ARG002 - there is one writer
         """Commit a batch; each write then has its result or its own error. Returns whether events were written."""
         await self._begin()
         try:
             kept = run_writes(self._writer, writes, self._control, optimistic=False)
             if kept:
                 await asyncio.get_running_loop().run_in_executor(self._committer, self._writer.commit)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - explained, and raised again
             # A full disk ends the whole transaction, and with it the savepoints: nothing of the batch was kept.
             first = next((write.error for write in writes if write.error is not None), error)
             self._writer.rollback()
@@ -74,16 +74,14 @@ class SqliteBackend:
         emitted = end_emitting(self._writer) and kept
         for write in writes:
             if write.error is not None:
-                write.error = _as_exception(explain(write.error, self.where))
+                write.error = explain(write.error, self.where)
         return emitted
 
     async def read(self, fn: Callable[[Connection], Any]) -> Any:
         """Run ``fn`` in a thread on one snapshot; it cannot write."""
         try:
             return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, fn)
-        except sqlite3.Error as error:
-            raise explain(error, self.where) from error
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - explained, and raised again
             raise explain(error, self.where) from error.__cause__
 
     async def close(self) -> None:
@@ -126,7 +124,7 @@ class SqliteBackend:
                 busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
                 if not busy or time.monotonic() > deadline:
                     raise explain(error, self.where) from error
-                await asyncio.sleep(random.uniform(0.0005, 0.003))
+                await asyncio.sleep(random.uniform(0.0005, 0.003))  # noqa: S311 - only spreads tries
             else:
                 return
 
@@ -151,8 +149,3 @@ def _driver(conn: Connection) -> sqlite3.Connection:
     driver = conn.connection.driver_connection
     assert isinstance(driver, sqlite3.Connection)
     return driver
-
-
-def _as_exception(error: BaseException) -> Exception:
-    assert isinstance(error, Exception)
-    return error

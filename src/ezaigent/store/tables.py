@@ -75,7 +75,7 @@ tasks = Table(
     "tasks",
     metadata,
     _key("id", primary_key=True),
-    _maybe_key("key", unique=True),
+    _maybe_key("key"),
     _text("title"),
     _text("prompt"),
     _text("repo"),
@@ -110,10 +110,13 @@ tasks = Table(
     _time("updated_at"),
     _maybe_time("started_at"),
     _maybe_time("finished_at"),
+    # Each claim and each end leaves a dead row behind; the usual fifth of a long table is far too many of them.
+    postgresql_with={"autovacuum_vacuum_scale_factor": 0.01, "autovacuum_vacuum_threshold": 2000},
 )
 
 _queued = text("state = 'queued'")
 _running = text("state = 'running'")
+_keyed = text("key IS NOT NULL")
 _sleeping = text("wake_at IS NOT NULL")
 # What a claim looks at; each index holds only the tasks that matter to it, however many are done.
 Index(
@@ -122,8 +125,9 @@ Index(
     sqlite_where=_queued,
     postgresql_where=_queued,
 )
-Index("ix_tasks_running", tasks.c.project, tasks.c.lease_until, sqlite_where=_running, postgresql_where=_running)
+Index("ix_tasks_running", tasks.c.lease_until, tasks.c.project, sqlite_where=_running, postgresql_where=_running)
 Index("ix_tasks_wake", tasks.c.wake_at, sqlite_where=_sleeping, postgresql_where=_sleeping)
+Index("uq_tasks_key", tasks.c.key, unique=True, sqlite_where=_keyed, postgresql_where=_keyed)
 Index("ix_tasks_state", tasks.c.state, tasks.c.id)
 
 needs = Table(
@@ -136,8 +140,8 @@ needs = Table(
 runs = Table(
     "runs",
     metadata,
-    _key("id", primary_key=True),
-    _key("task_id", index=True),
+    _key("id", primary_key=True),  # <task>-<fence>: the runs of a task are a range of ids
+    _key("task_id"),
     Column("session", Integer, nullable=False),
     _whole("fence"),
     _text("agent"),

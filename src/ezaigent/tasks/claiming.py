@@ -13,7 +13,7 @@ from ezaigent.store import Connection, NewEvent, emit_many
 from ezaigent.tasks import moves, queries
 from ezaigent.tasks.models import Claim, Slot, State
 from ezaigent.tasks.queries import Candidate
-from ezaigent.tasks.rows import TaskRow, as_task
+from ezaigent.tasks.rows import TaskRow, as_claim
 
 GENERAL: Final = "*"
 """Pool of the tasks that name no profile."""
@@ -139,7 +139,7 @@ def wake_due(conn: Connection) -> None:
 
 
 def _take(conn: Connection, worker: str, chosen: Mapping[str, Slot], settings: QueueSettings) -> list[Claim]:
-    now, rows = queries.load(conn, chosen, skip_locked=True)
+    now, rows = queries.load_free(conn, chosen)
     claims: list[Claim] = []
     touched: list[TaskRow] = []
     events: list[NewEvent] = []
@@ -159,17 +159,7 @@ def _take(conn: Connection, worker: str, chosen: Mapping[str, Slot], settings: Q
                 continue
         resumed, said = moves.begin(row, now, agent=slot.agent, worker=worker, lease=settings.lease)
         events += said
-        claims.append(
-            Claim.model_construct(
-                task=as_task(row),
-                run_id=row.run_id,
-                fence=row.fence,
-                agent=slot.agent,
-                profile=slot.profile,
-                worker=worker,
-                resumed=resumed,
-            )
-        )
+        claims.append(as_claim(row, profile=slot.profile, resumed=resumed))
     queries.save(conn, touched)
     queries.end_runs(conn, ended)
     queries.insert_runs(

@@ -1,5 +1,7 @@
 """The SQL of the queue. Nothing here decides anything: rows are loaded, moved elsewhere and saved."""
 
+# ruff: noqa: S608 - what is put into the texts are the names of our own columns
+
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
@@ -10,14 +12,19 @@ import orjson
 from ezaigent.core.errors import StaleFence
 from ezaigent.store import BulkInsert, BulkUpdate, Connection, Sql, tables
 from ezaigent.tasks.models import Message
-from ezaigent.tasks.rows import COLUMNS, MUTABLE, TaskRow, all_values, saved_values
+from ezaigent.tasks.rows import ALL_COLUMNS, COLUMNS, MUTABLE, FullRow, TaskRow, all_values, saved_values
 
-_ALL: Final = ", ".join(f'"{name}"' for name in COLUMNS)
-_ALL_T: Final = ", ".join(f't."{name}"' for name in COLUMNS)
+
+def _columns(names: Sequence[str]) -> str:
+    return ", ".join(f'"{name}"' for name in names)
+
+
+_ROW: Final = _columns(COLUMNS)
+_ALL: Final = _columns(ALL_COLUMNS)
 
 # ---------------------------------------------------------------------------------------------- load and save
 
-_load = Sql(f"SELECT {{now}}, {_ALL} FROM tasks WHERE id IN [$1] ORDER BY id {{for_update}}")
+_load = Sql(f"SELECT {{now}}, {_ROW} FROM tasks WHERE id IN [$1] ORDER BY id {{for_update}}")
 _load_free = Sql(f"SELECT {{now}}, {_ALL} FROM tasks WHERE id IN [$1] ORDER BY id {{skip_locked}}")
 _by_key = Sql(f'SELECT {_ALL} FROM tasks WHERE "key" IN [$1]')
 _resolve = Sql('SELECT id, "key" FROM tasks WHERE id IN [$1] OR "key" IN [$1]')
@@ -32,18 +39,22 @@ _list_states = Sql(
     WHERE (CAST($1 AS TEXT) IS NULL OR profile = $1) AND (CAST($2 AS TEXT) IS NULL OR id < $2) AND state IN [$4]
     ORDER BY id DESC LIMIT $3"""
 )
-_insert_tasks = BulkInsert(tables.tasks, COLUMNS, on_conflict="ON CONFLICT (key) DO NOTHING")
+_insert_tasks = BulkInsert(tables.tasks, ALL_COLUMNS, on_conflict="ON CONFLICT (key) WHERE key IS NOT NULL DO NOTHING")
 _save = BulkUpdate(tables.tasks, "id", MUTABLE)
 
 
-def load(conn: Connection, ids: Collection[str], *, skip_locked: bool = False) -> tuple[float, dict[str, TaskRow]]:
-    """Return the database's time and the tasks with these ids, locked for this transaction.
-
-    ``skip_locked`` leaves out what another transaction works on instead of waiting for it.
-    """
-    found = (_load_free if skip_locked else _load).all(conn, list(ids))
+def load(conn: Connection, ids: Collection[str]) -> tuple[float, dict[str, TaskRow]]:
+    """Return the database's time and the tasks with these ids, locked for this transaction."""
+    found = _load.all(conn, list(ids))
     clock = float(found[0][0]) if found else 0.0
     return clock, {row[1]: TaskRow(*row[1:]) for row in found}
+
+
+def load_free(conn: Connection, ids: Collection[str]) -> tuple[float, dict[str, FullRow]]:
+    """Like ``load``, whole rows, and without those that another transaction works on: it waits for nobody."""
+    found = _load_free.all(conn, list(ids))
+    clock = float(found[0][0]) if found else 0.0
+    return clock, {row[1]: FullRow(*row[1:]) for row in found}
 
 
 def save(conn: Connection, rows: Collection[TaskRow]) -> None:
@@ -51,14 +62,15 @@ def save(conn: Connection, rows: Collection[TaskRow]) -> None:
     _save(conn, [saved_values(row) for row in rows])
 
 
-def insert(conn: Connection, rows: Sequence[TaskRow]) -> int:
+def insert(conn: Connection, rows: Sequence[FullRow]) -> int:
     """Insert new tasks and return how many; one whose key is taken already is left out."""
     return _insert_tasks(conn, [all_values(row) for row in rows])
 
 
-def by_keys(conn: Connection, keys: Collection[str]) -> dict[str, TaskRow]:
+def by_keys(conn: Connection, keys: Collection[str]) -> dict[str, FullRow]:
     """Return tasks by idempotency key."""
-    return {str(row[1]): TaskRow(*row) for row in _by_key.all(conn, list(keys))} if keys else {}
+    rows = [FullRow(*row) for row in _by_key.all(conn, list(keys))] if keys else []
+    return {row.key: row for row in rows if row.key is not None}
 
 
 def resolve(conn: Connection, names: Collection[str]) -> dict[str, str]:
@@ -67,18 +79,18 @@ def resolve(conn: Connection, names: Collection[str]) -> dict[str, str]:
     return {str(name): task_id for task_id, key in found for name in (key, task_id) if name is not None}
 
 
-def by_prefix(conn: Connection, prefix: str) -> list[TaskRow]:
+def by_prefix(conn: Connection, prefix: str) -> list[FullRow]:
     """Return the first few tasks whose id begins with ``prefix``."""
-    return [TaskRow(*row) for row in _by_prefix.all(conn, prefix)]
+    return [FullRow(*row) for row in _by_prefix.all(conn, prefix)]
 
 
 def listed(
     conn: Connection, states: Sequence[str] | None, profile: str | None, limit: int, before: str | None
-) -> list[TaskRow]:
+) -> list[FullRow]:
     """Return tasks, newest first."""
     if states is None:
-        return [TaskRow(*row) for row in _list.all(conn, profile, before, limit)]
-    return [TaskRow(*row) for row in _list_states.all(conn, profile, before, limit, list(states))]
+        return [FullRow(*row) for row in _list.all(conn, profile, before, limit)]
+    return [FullRow(*row) for row in _list_states.all(conn, profile, before, limit, list(states))]
 
 
 # ---------------------------------------------------------------------------------------------- fence and lease
@@ -86,7 +98,8 @@ def listed(
 _fence = Sql("SELECT fence, state FROM tasks WHERE id = $1 {for_update}")
 _renew = Sql(
     """UPDATE tasks SET lease_until = {now} + CAST($4 AS double precision)
-    WHERE id IN [$2] AND run_id IN [$3] AND worker = $1 AND state = 'running' RETURNING run_id, fence, cancel_requested"""
+    WHERE id IN [$2] AND run_id IN [$3] AND worker = $1 AND state = 'running'
+    RETURNING run_id, fence, cancel_requested"""
 )
 _expire = Sql(
     """UPDATE tasks SET lease_until = {now}
@@ -108,7 +121,7 @@ def guard(conn: Connection, task_id: str, fence: int) -> None:
 
 def stale(task_id: str, fence: int, present: int | None, state: str) -> StaleFence:
     """Return the error for a write that comes too late."""
-    return StaleFence(f"run {fence} of task {task_id} may not write any more: the task is {state} at run {present}")
+    return StaleFence(f"run {fence} of task {task_id} may write nothing more: the task is {state} at run {present}")
 
 
 def renew(
@@ -161,7 +174,10 @@ _needed = Sql(
 _lock_needed = Sql(
     "SELECT id FROM tasks WHERE id IN (SELECT needs_id FROM needs WHERE task_id = $1) ORDER BY id {for_update}"
 )
-_due = Sql(f"SELECT {{now}}, {_ALL} FROM tasks WHERE wake_at <= {{now}} ORDER BY wake_at LIMIT 1000 {{skip_locked}}")
+_due = Sql(
+    f"""SELECT {{now}}, {_ROW} FROM tasks WHERE wake_at IS NOT NULL AND wake_at <= {{now}}
+    ORDER BY wake_at LIMIT 1000 {{skip_locked}}"""
+)
 
 
 class Needed(NamedTuple):
@@ -249,14 +265,16 @@ UNION ALL SELECT * FROM (
     SELECT 'expired', id, pool, priority, project FROM tasks
     WHERE state = 'running' AND lease_until <= {now} AND pool IN [$1] AND NOT (id IN [$3])
     ORDER BY lease_until LIMIT CAST($2 AS bigint)) AS expired
-UNION ALL SELECT 'due', '', '', 0, '' WHERE EXISTS (SELECT 1 FROM tasks WHERE wake_at <= {now})
+UNION ALL SELECT 'due', '', '', 0, ''
+    WHERE (SELECT min(wake_at) FROM tasks WHERE wake_at IS NOT NULL) <= {now}
 UNION ALL SELECT 'paused', name, '', 0, '' FROM agents WHERE paused"""
 
 _candidates = Sql(sqlite=_LANES_SQLITE + _REST, postgresql=_LANES_POSTGRESQL + _REST)
 _chosen = Sql(
     """SELECT CASE WHEN state = 'queued' THEN 'queued' ELSE 'expired' END, id, pool, priority, project FROM tasks
     WHERE id IN [$1] AND NOT (id IN [$2]) AND (state = 'queued' OR (state = 'running' AND lease_until <= {now}))
-    UNION ALL SELECT 'due', '', '', 0, '' WHERE EXISTS (SELECT 1 FROM tasks WHERE wake_at <= {now})
+    UNION ALL SELECT 'due', '', '', 0, ''
+    WHERE (SELECT min(wake_at) FROM tasks WHERE wake_at IS NOT NULL) <= {now}
     UNION ALL SELECT 'paused', name, '', 0, '' FROM agents WHERE paused"""
 )
 _running = Sql("SELECT project, count(*) FROM tasks WHERE state = 'running' GROUP BY project")
@@ -367,7 +385,7 @@ def depth(conn: Connection) -> tuple[dict[str, int], dict[str, int], float | Non
     )
 
 
-def ahead(conn: Connection, row: TaskRow) -> int:
+def ahead(conn: Connection, row: FullRow) -> int:
     """Return how many queued tasks of the same pool go first, fairness between projects aside."""
     found = _ahead.first(conn, row.pool, row.priority, row.id)
     return int(found[0]) if found is not None else 0

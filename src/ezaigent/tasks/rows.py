@@ -4,39 +4,29 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from operator import attrgetter
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import orjson
 
 from ezaigent.core.change import Change
-from ezaigent.tasks.models import Priority, State, Task
+from ezaigent.tasks.models import Claim, Priority, State, Task
 
 
 @dataclass(slots=True)
 class TaskRow:
-    """One row of ``tasks``; the fields stand in the order of the table's columns."""
+    """What transitions look at and change: enough to move a task, without its prompt."""
 
     id: str
-    key: str | None
-    title: str
-    prompt: str
-    repo: str
-    base: str | None
-    project: str
-    profile: str | None
     pool: str
-    priority: int
-    scope: str
-    checks: str
-    needs: str
-    budget_nusd: int | None
-    not_before: float | None
     max_attempts: int | None
+    not_before: float | None
+    steps: int
     state: str
     attempts: int
     crashes: int
     session: int
     fresh: int
+    """1: the next claim begins a new attempt with a new journal."""
     fence: int
     agent: str | None
     run_id: str | None
@@ -46,55 +36,48 @@ class TaskRow:
     queued_at: float | None
     cancel_requested: bool
     reason: str
-    steps: int
     change: str | None
-    created_at: float
     updated_at: float
     started_at: float | None
     finished_at: float | None
 
 
+@dataclass(slots=True)
+class FullRow(TaskRow):
+    """A whole row of ``tasks``."""
+
+    key: str | None
+    title: str
+    prompt: str
+    repo: str
+    base: str | None
+    project: str
+    profile: str | None
+    priority: int
+    scope: str
+    checks: str
+    needs: str
+    budget_nusd: int | None
+    created_at: float
+
+
 COLUMNS: Final = tuple(field.name for field in fields(TaskRow))
-MUTABLE: Final = (
-    "state",
-    "attempts",
-    "crashes",
-    "session",
-    "fresh",
-    "fence",
-    "agent",
-    "run_id",
-    "worker",
-    "lease_until",
-    "wake_at",
-    "queued_at",
-    "cancel_requested",
-    "reason",
-    "change",
-    "updated_at",
-    "started_at",
-    "finished_at",
-)
+ALL_COLUMNS: Final = tuple(field.name for field in fields(FullRow))
+MUTABLE: Final = COLUMNS[COLUMNS.index("state") :]
 """What transitions change. ``steps`` is not among them: runs count it up in their own writes."""
 
 saved_values: attrgetter[tuple[Any, ...]] = attrgetter("id", *MUTABLE)
-all_values: attrgetter[tuple[Any, ...]] = attrgetter(*COLUMNS)
+all_values: attrgetter[tuple[Any, ...]] = attrgetter(*ALL_COLUMNS)
 
+_Model = TypeVar("_Model", Task, Claim)
 _FIELDS: Final = frozenset(Task.model_fields)
+_CLAIM_FIELDS: Final = frozenset(Claim.model_fields)
 _PRIORITIES: Final = {priority.value: priority for priority in Priority}
 _STATES: Final = {state.value: state for state in State}
 
 
-def texts(json: str) -> tuple[str, ...]:
-    """Return the texts of a JSON list."""
-    return tuple(orjson.loads(json)) if json != "[]" else ()
-
-
-def as_task(row: TaskRow) -> Task:
-    """Return the row as a task.
-
-    It came from our own database, so nothing is validated again: a batch of claims would spend most of its time there.
-    """
+def as_task(row: FullRow) -> Task:
+    """Return the row as a task."""
     values = {
         "prompt": row.prompt,
         "repo": row.repo,
@@ -102,16 +85,42 @@ def as_task(row: TaskRow) -> Task:
         "title": row.title,
         "profile": row.profile,
         "priority": _PRIORITIES[row.priority],
-        "needs": texts(row.needs),
-        "scope": texts(row.scope),
-        "checks": texts(row.checks),
+        "needs": _texts(row.needs),
+        "scope": _texts(row.scope),
+        "checks": _texts(row.checks),
         "budget_nusd": row.budget_nusd,
         "not_before": row.not_before,
         "max_attempts": row.max_attempts,
         "key": row.key,
         "id": row.id,
-        "state": _STATES[row.state],
         "project": row.project,
+        "created_at": row.created_at,
+    }
+    return _filled(Task, values | _moving(row), _FIELDS)
+
+
+def renewed(task: Task, row: TaskRow) -> Task:
+    """Return the task as its row says now."""
+    return _filled(Task, task.__dict__ | _moving(row), _FIELDS)
+
+
+def as_claim(row: FullRow, *, profile: str, resumed: bool) -> Claim:
+    """Return the claim that the row's present run has."""
+    values = {
+        "task": as_task(row),
+        "run_id": row.run_id,
+        "fence": row.fence,
+        "agent": row.agent,
+        "profile": profile,
+        "worker": row.worker,
+        "resumed": resumed,
+    }
+    return _filled(Claim, values, _CLAIM_FIELDS)
+
+
+def _moving(row: TaskRow) -> dict[str, Any]:
+    return {
+        "state": _STATES[row.state],
         "attempts": row.attempts,
         "crashes": row.crashes,
         "session": row.session,
@@ -125,15 +134,26 @@ def as_task(row: TaskRow) -> Task:
         "reason": row.reason,
         "steps": row.steps,
         "change": Change.model_validate_json(row.change) if row.change else None,
-        "created_at": row.created_at,
         "updated_at": row.updated_at,
         "started_at": row.started_at,
         "finished_at": row.finished_at,
     }
-    # What model_construct() does, without its walk over every field.
-    task = Task.__new__(Task)
-    object.__setattr__(task, "__dict__", values)
-    object.__setattr__(task, "__pydantic_fields_set__", _FIELDS)
-    object.__setattr__(task, "__pydantic_extra__", None)
-    object.__setattr__(task, "__pydantic_private__", None)
-    return task
+
+
+def _texts(json: str) -> tuple[str, ...]:
+    return tuple(orjson.loads(json)) if json != "[]" else ()
+
+
+def _filled(kind: type[_Model], values: dict[str, Any], names: frozenset[str]) -> _Model:
+    """Do what ``model_construct`` does, without its walk over every field.
+
+    The values come from our own database, so nothing is validated again: batches of claims and finishes would spend
+    most of their time there.
+    """
+    model = kind.__new__(kind)
+    put = object.__setattr__
+    put(model, "__dict__", values)
+    put(model, "__pydantic_fields_set__", names)
+    put(model, "__pydantic_extra__", None)
+    put(model, "__pydantic_private__", None)
+    return model

@@ -13,7 +13,7 @@ from ezaigent.live import LiveBus
 from ezaigent.store import Connection, Database, NewEvent, emit, now
 from ezaigent.tasks import claiming, messages, moves, queries, settling, submitting, why
 from ezaigent.tasks.models import Claim, Message, NewTask, Pulse, QueueStats, Slot, State, Task
-from ezaigent.tasks.rows import TaskRow, as_task
+from ezaigent.tasks.rows import FullRow, TaskRow, as_task, renewed
 
 _FRESH: Final = 2.0
 """Leases that a worker may be silent before its agents do not count as living."""
@@ -74,7 +74,7 @@ class TaskQueue:
         """Claim a task for each idle agent, as far as there are any; ``only`` restricts it to these task ids."""
         if not slots:
             return []
-        return await self._db.write(lambda conn: claiming.claim(conn, worker, slots, self._settings, only))
+        return await self._db.write(lambda conn: claiming.claim(conn, worker, slots, self._settings, only), apart=True)
 
     async def heartbeat(self, worker: str, runs: Mapping[str, int]) -> Pulse:
         """Prolong the leases of these runs (fence by run id) and say which are lost or to be cancelled."""
@@ -98,7 +98,10 @@ class TaskQueue:
         move = settling.finish({run_id: change for run_id, (_, change) in changes.items()})
         results, woken = await self._db.write(lambda conn: settling.settle(conn, claims, move))
         await self._ring(woken)
-        return [result if isinstance(result, StaleFence) else as_task(result) for result in results]
+        return [
+            result if isinstance(result, StaleFence) else renewed(claim.task, result)
+            for claim, result in zip(claims, results, strict=True)
+        ]
 
     async def fail(self, claim: Claim, reason: str, *, retryable: bool = True) -> Task:
         """End a run that failed: the next attempt waits (exponential backoff, full jitter), or a dead letter."""
@@ -122,7 +125,7 @@ class TaskQueue:
         if isinstance(result, StaleFence):
             raise result
         await self._ring([*woken, *([result] if result.state == State.QUEUED else [])])
-        return as_task(result)
+        return renewed(claim.task, result)
 
     async def reclaim(self, *, alive: Collection[str] = ()) -> int:
         """End the leases of all workers but those ``alive``, at once, and return how many.
@@ -135,7 +138,7 @@ class TaskQueue:
 
     async def cancel(self, task_id: str, *, by: str) -> Task:
         """Cancel a task: at once when no run has it, else its run is told and stops at its next step."""
-        return await self._decide(task_id, lambda conn, row, at: moves.cancel(row, at, by))
+        return await self._decide(task_id, lambda _, row, at: moves.cancel(row, at, by))
 
     async def retry(self, task_id: str, *, by: str) -> Task:
         """Send a settled, blocked or waiting task back to the queue. Raises ``ConflictError`` where it is there."""
@@ -147,7 +150,7 @@ class TaskQueue:
 
     async def approve(self, task_id: str, *, by: str, commit: str | None = None) -> Task:
         """Accept a change in review; ``commit`` is the merge commit, when there is one."""
-        return await self._decide(task_id, lambda conn, row, at: moves.approve(row, at, by, commit))
+        return await self._decide(task_id, lambda _, row, at: moves.approve(row, at, by, commit))
 
     async def _decide(
         self,
@@ -156,11 +159,11 @@ class TaskQueue:
         *,
         with_needs: bool = False,
     ) -> Task:
-        def transaction(conn: Connection) -> TaskRow:
-            row_id = _find(conn, task_id).id
+        def transaction(conn: Connection) -> FullRow:
+            found = _find(conn, task_id)
             if with_needs:
-                queries.lock_needed(conn, row_id)  # before the task itself: the order in which runs end
-            return settling.decide(conn, row_id, lambda row, at: move(conn, row, at))
+                queries.lock_needed(conn, found.id)  # before the task itself: the order in which runs end
+            return settling.decide(conn, found, lambda row, at: move(conn, row, at))
 
         row = await self._db.write(transaction)
         await self._ring([row] if row.state == State.QUEUED else [])
@@ -249,7 +252,7 @@ class TaskQueue:
             await self._bus.ring(bell(pool), count)
 
 
-def _find(conn: Connection, task_id: str) -> TaskRow:
+def _find(conn: Connection, task_id: str) -> FullRow:
     found = queries.by_prefix(conn, task_id) if task_id else []
     exact = [row for row in found if row.id == task_id] or found
     if not exact:

@@ -12,7 +12,7 @@ from ezaigent.core.settings import QueueSettings
 from ezaigent.store import Connection, NewEvent, emit_many
 from ezaigent.tasks import moves, queries
 from ezaigent.tasks.models import MET, Claim, State
-from ezaigent.tasks.rows import TaskRow
+from ezaigent.tasks.rows import MUTABLE, FullRow, TaskRow
 
 Move: TypeAlias = Callable[[Claim, TaskRow, float], tuple[str, list[NewEvent]]]
 """Ends a run: returns its outcome and the events."""
@@ -95,10 +95,10 @@ def backoff(settings: QueueSettings, attempts: int) -> float:
     return random.uniform(0.0, bound)  # noqa: S311 - spreads load, keeps no secret
 
 
-def decide(conn: Connection, task_id: str, move: Callable[[TaskRow, float], list[NewEvent]]) -> TaskRow:
-    """Apply a person's decision to one task."""
-    now, rows = queries.load(conn, [task_id])
-    row = rows[task_id]
+def decide(conn: Connection, full: FullRow, move: Callable[[TaskRow, float], list[NewEvent]]) -> FullRow:
+    """Apply a person's decision to one task, which was found a moment ago; return it as it is now."""
+    now, rows = queries.load(conn, [full.id])
+    row = rows[full.id]
     run, was_running = row.run_id, row.state == State.RUNNING
     events = move(row, now)
     if events:
@@ -106,4 +106,6 @@ def decide(conn: Connection, task_id: str, move: Callable[[TaskRow, float], list
     if was_running and row.state != State.RUNNING and run is not None:
         queries.end_runs(conn, [(run, now, "lost", row.reason)])
     emit_many(conn, events)
-    return row
+    for name in MUTABLE:
+        setattr(full, name, getattr(row, name))
+    return full

@@ -16,7 +16,7 @@ from ezaigent.store import Connection, NewEvent, emit_many
 from ezaigent.tasks import queries
 from ezaigent.tasks.claiming import GENERAL
 from ezaigent.tasks.models import MET, NewTask, State
-from ezaigent.tasks.rows import TaskRow
+from ezaigent.tasks.rows import FullRow
 
 MOST: Final = 10_000
 """Tasks that one submit may hold: the transaction keeps every other write of the process waiting."""
@@ -32,8 +32,8 @@ class KeyTaken(Exception):
 class Submitted:
     """What became of a batch: a row for each request, in its order, and those that are new."""
 
-    rows: list[TaskRow]
-    new: list[TaskRow]
+    rows: list[FullRow]
+    new: list[FullRow]
 
 
 def project_of(repo: str) -> str:
@@ -61,9 +61,9 @@ def refuse_circles(new: Sequence[NewTask]) -> None:
     """Raise ``UsageError`` naming the circle when tasks of the batch need each other."""
     by_key = {task.key: task for task in new if task.key is not None}
     done: set[str] = set()
-    for start in by_key:
+    for start, first in by_key.items():
         path: list[str] = []  # a walk with an explicit stack: a chain may be longer than Python's recursion allows
-        stack = [(start, iter(by_key[start].needs))] if start not in done else []
+        stack = [(start, iter(first.needs))] if start not in done else []
         path += [key for key, _ in stack]
         while stack:
             key, needs = stack[-1]
@@ -86,8 +86,8 @@ def submit(conn: Connection, new: Sequence[NewTask], now: float, default_budget:
     Raises ``KeyTaken`` when another process takes a key in this very moment: run the transaction again.
     """
     known = queries.by_keys(conn, {task.key for task in new if task.key is not None})
-    rows: list[TaskRow] = []
-    fresh: dict[str, tuple[TaskRow, NewTask]] = {}
+    rows: list[FullRow] = []
+    fresh: dict[str, tuple[FullRow, NewTask]] = {}
     ids = iter(sorted(new_id() for _ in new))  # within one millisecond ids are random: keep the order of the batch
     for task in new:
         row = known.get(task.key) if task.key is not None else None
@@ -105,9 +105,9 @@ def submit(conn: Connection, new: Sequence[NewTask], now: float, default_budget:
     return Submitted(rows, inserted)
 
 
-def _row(task: NewTask, task_id: str, now: float, default_budget: int | None) -> TaskRow:
+def _row(task: NewTask, task_id: str, now: float, default_budget: int | None) -> FullRow:
     later = task.not_before is not None and task.not_before > now
-    return TaskRow(
+    return FullRow(
         id=task_id,
         key=task.key,
         title=title_of(task),
@@ -151,7 +151,7 @@ def _json(values: Sequence[str]) -> str:
     return orjson.dumps(values).decode() if values else "[]"
 
 
-def _settle_needs(conn: Connection, fresh: Mapping[str, tuple[TaskRow, NewTask]], known: Mapping[str, str]) -> None:
+def _settle_needs(conn: Connection, fresh: Mapping[str, tuple[FullRow, NewTask]], known: Mapping[str, str]) -> None:
     """Resolve needs (keys or ids) to ids, refuse unknown ones, and let tasks wait whose needs are not met."""
     wanted = {need for _, task in fresh.values() for need in task.needs}
     if not wanted:
@@ -170,7 +170,7 @@ def _settle_needs(conn: Connection, fresh: Mapping[str, tuple[TaskRow, NewTask]]
             row.wake_at = row.queued_at = None
 
 
-def _record(conn: Connection, fresh: Sequence[TaskRow], now: float) -> None:
+def _record(conn: Connection, fresh: Sequence[FullRow], now: float) -> None:
     pairs = [(row.id, need) for row in fresh if row.needs != "[]" for need in orjson.loads(row.needs)]
     queries.insert_needs(conn, pairs)
     queries.insert_ledgers(conn, [(f"task:{row.id}", row.budget_nusd) for row in fresh if row.budget_nusd is not None])

@@ -11,7 +11,7 @@ from ezaigent.core.settings import QueueSettings
 from ezaigent.tasks.claiming import GENERAL
 from ezaigent.tasks.models import State
 from ezaigent.tasks.queries import Needed
-from ezaigent.tasks.rows import TaskRow
+from ezaigent.tasks.rows import FullRow
 
 _WORST: Final = (State.FAILED, State.CANCELLED, State.BLOCKED, State.WAITING, State.RUNNING, State.QUEUED)
 """Which of several needs is told first: the one that will not be met by waiting."""
@@ -21,7 +21,7 @@ _WORST: Final = (State.FAILED, State.CANCELLED, State.BLOCKED, State.WAITING, St
 class Facts:
     """What the sentence is made of."""
 
-    row: TaskRow
+    row: FullRow
     now: float
     needed: Sequence[Needed]
     """Needs that are not met."""
@@ -33,7 +33,7 @@ class Facts:
     settings: QueueSettings
 
 
-def sentence(facts: Facts) -> str:
+def sentence(facts: Facts) -> str:  # noqa: PLR0911 - a sentence for each state
     """Return the sentence, without the task's id and a full stop."""
     row, now = facts.row, facts.now
     change = f"the change {_commit(row)}" if row.change else "no change was needed"
@@ -118,14 +118,14 @@ def _running(facts: Facts) -> str:
     return f"is worked on by {row.agent} (attempt {row.attempts} of {most}, {steps}, lease for {_span(left)} more)"
 
 
-def _commit(row: TaskRow) -> str:
+def _commit(row: FullRow) -> str:
     from ezaigent.core.change import Change
 
     change = Change.model_validate_json(row.change or "")
     return f"{change.commit[:12]} on {change.branch}"
 
 
-def _tries(row: TaskRow) -> str:
+def _tries(row: FullRow) -> str:
     return f"after {row.attempts} attempt{'' if row.attempts == 1 else 's'}"
 
 

@@ -16,6 +16,10 @@ def _key() -> Any:
     return sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 
 
+def _time() -> Any:
+    return sa.Double[float]()
+
+
 def _big() -> Any:
     return sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
@@ -28,13 +32,13 @@ def upgrade() -> None:
         sa.Column("profile", sa.Text(), nullable=False),
         sa.Column("paused", sa.Boolean(), nullable=False),
         sa.Column("paused_by", sa.Text(), nullable=True),
-        sa.Column("updated_at", sa.Double(), nullable=False),
+        sa.Column("updated_at", _time(), nullable=False),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_agents")),
     )
     op.create_table(
         "events",
         sa.Column("seq", _big(), sa.Identity(), nullable=False),
-        sa.Column("at", sa.Double(), nullable=False),
+        sa.Column("at", _time(), nullable=False),
         sa.Column("kind", sa.Text(), nullable=False),
         sa.Column("task_id", _key(), nullable=True),
         sa.Column("run_id", _key(), nullable=True),
@@ -53,7 +57,7 @@ def upgrade() -> None:
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("payload", sa.LargeBinary(), nullable=False),
         sa.Column("checkpoint", sa.Text(), nullable=True),
-        sa.Column("at", sa.Double(), nullable=False),
+        sa.Column("at", _time(), nullable=False),
         sa.PrimaryKeyConstraint("task_id", "session", "seq", name=op.f("pk_journal")),
     )
     op.create_table(
@@ -71,8 +75,8 @@ def upgrade() -> None:
         sa.Column("task_id", _key(), nullable=True),
         sa.Column("text", sa.Text(), nullable=False),
         sa.Column("by", sa.Text(), nullable=False),
-        sa.Column("created_at", sa.Double(), nullable=False),
-        sa.Column("delivered_at", sa.Double(), nullable=True),
+        sa.Column("created_at", _time(), nullable=False),
+        sa.Column("delivered_at", _time(), nullable=True),
         sa.Column("run_id", _key(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_messages")),
     )
@@ -92,7 +96,7 @@ def upgrade() -> None:
         sa.Column("fence", _big(), nullable=False),
         sa.Column("amount_nusd", _big(), nullable=False),
         sa.Column("keys", sa.Text(), nullable=False),
-        sa.Column("at", sa.Double(), nullable=False),
+        sa.Column("at", _time(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_reservations")),
     )
     op.create_index(op.f("ix_reservations_task_id"), "reservations", ["task_id"], unique=False)
@@ -105,14 +109,13 @@ def upgrade() -> None:
         sa.Column("agent", sa.Text(), nullable=False),
         sa.Column("profile", sa.Text(), nullable=False),
         sa.Column("worker", sa.Text(), nullable=False),
-        sa.Column("started_at", sa.Double(), nullable=False),
-        sa.Column("ended_at", sa.Double(), nullable=True),
+        sa.Column("started_at", _time(), nullable=False),
+        sa.Column("ended_at", _time(), nullable=True),
         sa.Column("outcome", sa.Text(), nullable=True),
         sa.Column("reason", sa.Text(), server_default=sa.text("''"), nullable=False),
         sa.Column("steps", sa.Integer(), server_default=sa.text("0"), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_runs")),
     )
-    op.create_index(op.f("ix_runs_task_id"), "runs", ["task_id"], unique=False)
     op.create_table(
         "tasks",
         sa.Column("id", _key(), nullable=False),
@@ -129,7 +132,7 @@ def upgrade() -> None:
         sa.Column("checks", sa.Text(), nullable=False),
         sa.Column("needs", sa.Text(), nullable=False),
         sa.Column("budget_nusd", _big(), nullable=True),
-        sa.Column("not_before", sa.Double(), nullable=True),
+        sa.Column("not_before", _time(), nullable=True),
         sa.Column("max_attempts", sa.Integer(), nullable=True),
         sa.Column("state", _key(), nullable=False),
         sa.Column("attempts", sa.Integer(), nullable=False),
@@ -140,19 +143,19 @@ def upgrade() -> None:
         sa.Column("agent", sa.Text(), nullable=True),
         sa.Column("run_id", _key(), nullable=True),
         sa.Column("worker", sa.Text(), nullable=True),
-        sa.Column("lease_until", sa.Double(), nullable=True),
-        sa.Column("wake_at", sa.Double(), nullable=True),
-        sa.Column("queued_at", sa.Double(), nullable=True),
+        sa.Column("lease_until", _time(), nullable=True),
+        sa.Column("wake_at", _time(), nullable=True),
+        sa.Column("queued_at", _time(), nullable=True),
         sa.Column("cancel_requested", sa.Boolean(), nullable=False),
         sa.Column("reason", sa.Text(), nullable=False),
         sa.Column("steps", sa.Integer(), nullable=False),
         sa.Column("change", sa.Text(), nullable=True),
-        sa.Column("created_at", sa.Double(), nullable=False),
-        sa.Column("updated_at", sa.Double(), nullable=False),
-        sa.Column("started_at", sa.Double(), nullable=True),
-        sa.Column("finished_at", sa.Double(), nullable=True),
+        sa.Column("created_at", _time(), nullable=False),
+        sa.Column("updated_at", _time(), nullable=False),
+        sa.Column("started_at", _time(), nullable=True),
+        sa.Column("finished_at", _time(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_tasks")),
-        sa.UniqueConstraint("key", name=op.f("uq_tasks_key")),
+        postgresql_with={"autovacuum_vacuum_scale_factor": 0.01, "autovacuum_vacuum_threshold": 2000},
     )
     op.create_index(
         "ix_tasks_queue",
@@ -165,7 +168,7 @@ def upgrade() -> None:
     op.create_index(
         "ix_tasks_running",
         "tasks",
-        ["project", "lease_until"],
+        ["lease_until", "project"],
         unique=False,
         sqlite_where=sa.text("state = 'running'"),
         postgresql_where=sa.text("state = 'running'"),
@@ -179,6 +182,14 @@ def upgrade() -> None:
         sqlite_where=sa.text("wake_at IS NOT NULL"),
         postgresql_where=sa.text("wake_at IS NOT NULL"),
     )
+    op.create_index(
+        "uq_tasks_key",
+        "tasks",
+        ["key"],
+        unique=True,
+        sqlite_where=sa.text("key IS NOT NULL"),
+        postgresql_where=sa.text("key IS NOT NULL"),
+    )
     op.create_table(
         "usage",
         sa.Column("id", _big(), sa.Identity(), nullable=False),
@@ -186,7 +197,7 @@ def upgrade() -> None:
         sa.Column("run_id", _key(), nullable=False),
         sa.Column("session", sa.Integer(), nullable=False),
         sa.Column("step", sa.Integer(), nullable=False),
-        sa.Column("at", sa.Double(), nullable=False),
+        sa.Column("at", _time(), nullable=False),
         sa.Column("agent", sa.Text(), nullable=False),
         sa.Column("profile", sa.Text(), nullable=False),
         sa.Column("provider", sa.Text(), nullable=False),
@@ -210,8 +221,8 @@ def upgrade() -> None:
         sa.Column("host", sa.Text(), nullable=False),
         sa.Column("pid", sa.Integer(), nullable=False),
         sa.Column("version", sa.Text(), nullable=False),
-        sa.Column("started_at", sa.Double(), nullable=False),
-        sa.Column("seen_at", sa.Double(), nullable=False),
+        sa.Column("started_at", _time(), nullable=False),
+        sa.Column("seen_at", _time(), nullable=False),
         sa.Column("info", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_workers")),
     )
