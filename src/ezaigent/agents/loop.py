@@ -20,10 +20,10 @@ from ezaigent.agents.compaction import compaction
 from ezaigent.agents.deps import Deps
 from ezaigent.agents.durability import AGENT_NAME, JournalDurability, JournaledModel
 from ezaigent.agents.files import FILE_TOOLS, TreeFiles
-from ezaigent.agents.instructions import check_feedback, instructions, opening
+from ezaigent.agents.instructions import CONTINUED, check_feedback, instructions, opening
 from ezaigent.agents.journal import Finished, RunJournal
-from ezaigent.agents.models import Job, Outcome
 from ezaigent.agents.limits import ResultLimits
+from ezaigent.agents.models import Job, Outcome
 from ezaigent.agents.planning import PlanTool
 from ezaigent.agents.shell import SHELL_TOOLS
 from ezaigent.agents.steering import Steering
@@ -48,7 +48,9 @@ async def work(job: Job, journal: RunJournal, model: Model, *, continued: bool) 
     task = job.claim.task
     agent = _agent(job, journal, model)
     deps = Deps(job.workspace, TreeFiles(job.workspace.path), InMemoryPlanStore(), task.scope)
-    prompt, history = opening(task, continued=continued and not job.profile.offline), None
+    # The mechanic takes its task by the word; what it should know is told to models only.
+    notes = [] if job.profile.offline else [*job.workspace.notes, *([CONTINUED] if continued else [])]
+    prompt, history = opening(task, notes=notes), None
     rounds = 0
     while True:
         summary, history = await _converse(agent, deps, prompt, history)
@@ -59,6 +61,14 @@ async def work(job: Job, journal: RunJournal, model: Model, *, continued: bool) 
             raise RunError(_gave_up(checks, outside, rounds))
         rounds += 1
         prompt = check_feedback(checks, outside, task.scope)
+
+
+class _Guides(RepoContext[Deps]):
+    """The repository's guides, without listening to events: a listener would make every model call a stream."""
+
+    @property
+    def has_on_event(self) -> bool:
+        return False
 
 
 def _agent(job: Job, journal: RunJournal, model: Model) -> Agent[Deps, str]:
@@ -75,7 +85,7 @@ def _agent(job: Job, journal: RunJournal, model: Model) -> Agent[Deps, str]:
     guides = _guides(job.workspace.path)
     if guides:
         root = job.workspace.path
-        capabilities.append(RepoContext(workspace_dir=root, filenames=guides, expose_inventory_tool=False))
+        capabilities.append(_Guides(workspace_dir=root, filenames=guides, expose_inventory_tool=False))
     return Agent(
         model,
         name=AGENT_NAME,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -11,7 +11,7 @@ from ezaigent.core.change import CheckResult
 if TYPE_CHECKING:
     from ezaigent.agents.models import Job, Outcome
     from ezaigent.tasks import Claim
-    from ezaigent.workspaces import CommandResult
+    from ezaigent.workspaces import CommandResult, OnOutput
 
 
 class Runtime(Protocol):
@@ -38,12 +38,17 @@ class Workplace(Protocol):
         """Root of the work tree."""
         ...
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What an agent should know about the tree, one sentence each."""
+        ...
+
     async def checkpoint(self, label: str) -> str | None:
         """Save the tree as a hidden commit; return its id, or None where nothing changed since the last one."""
         ...
 
     async def run(
-        self, command: str, *, timeout: float | None = None, on_output: Callable[[bytes], None] | None = None
+        self, command: str, *, timeout: float | None = None, on_output: Callable[[str], None] | None = None
     ) -> CommandResult:
         """Run a shell command in the sandbox; cancelling ends it with all its descendants."""
         ...

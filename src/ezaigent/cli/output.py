@@ -83,10 +83,9 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, title: str |
 
     made = Table(title=title, box=None, pad_edge=False, header_style="bold", title_justify="left")
     for column in columns:
-        right = column.startswith("#")
-        made.add_column(
-            column.lstrip("#"), justify="right" if right else "left", no_wrap=column != "title", overflow="ellipsis"
-        )
+        justify = "right" if column.startswith("#") else "left"
+        ratio = 1 if column == "title" else None
+        made.add_column(column.lstrip("#"), justify=justify, ratio=ratio, no_wrap=True, overflow="ellipsis")
     for row in rows:
         made.add_row(*(cell if isinstance(cell, Text) else safe(cell) for cell in row))
     return made

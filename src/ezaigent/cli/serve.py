@@ -46,14 +46,15 @@ def parse_pools(text: str) -> dict[str, int]:
 
 async def serve(*, agents: int | None, pools: str | None, as_json: bool) -> None:
     """Work until stopped by a signal."""
-    from ezaigent.wiring import Fleet, share
+    from ezaigent.wiring import Fleet
+    from ezaigent.wiring import pools as shares
 
     loaded = settings()
     if pools is not None:
         named = parse_pools(pools)
         loaded = loaded.model_copy(update={"fleet": loaded.fleet.model_copy(update={"pools": named})})
     with Interrupts() as interrupts:
-        async with Fleet.embedded(settings=loaded, agents=share(loaded, agents)) as fleet:
+        async with Fleet.embedded(settings=loaded, agents=shares(loaded, agents)) as fleet:
             assert fleet.worker is not None
             if as_json:
                 print_line({"ready": True, **fleet.worker.info.model_dump(mode="json")})

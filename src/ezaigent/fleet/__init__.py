@@ -5,14 +5,24 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ezaigent.fleet.models import WorkerInfo
-from ezaigent.fleet.roster import AgentView
+from ezaigent.fleet.roster import AgentView, Roster, profile_of
 from ezaigent.fleet.views import CheckView, TaskView, UsageView
 
 if TYPE_CHECKING:
     from ezaigent.fleet.conduct import Conductor
     from ezaigent.fleet.worker import Worker
 
-__all__ = ["AgentView", "CheckView", "Conductor", "TaskView", "UsageView", "Worker", "WorkerInfo"]
+__all__ = [
+    "AgentView",
+    "CheckView",
+    "Conductor",
+    "Roster",
+    "TaskView",
+    "UsageView",
+    "Worker",
+    "WorkerInfo",
+    "profile_of",
+]
 
 
 def __getattr__(name: str) -> object:

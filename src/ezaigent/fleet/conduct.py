@@ -20,7 +20,7 @@ from ezaigent.core.errors import (
 )
 from ezaigent.core.failpoints import reach
 from ezaigent.core.money import format_usd
-from ezaigent.costs import CostBook
+from ezaigent.costs import CostBook, close_task
 from ezaigent.store import Connection, Database, emit
 from ezaigent.tasks import Claim, Task, TaskQueue, guard
 from ezaigent.workspaces import Workspace, Workspaces
@@ -48,6 +48,7 @@ class Conductor:
             change = await self._work(claim, controls)
             reach("run.finish")
             await self.queue.finish(claim, change)
+            await self.db.write(lambda conn: close_task(conn, claim.task.id))
             reach("run.finished")
         except StaleFence:
             log.warning("another run owns the task now; this one stops without a trace", task=claim.task.id)
@@ -124,12 +125,16 @@ class Conductor:
                 f"the change touches {outside[0]!r}{f' and {len(outside) - 1} more' * (len(outside) > 1)} outside its "
                 f"scope {', '.join(task.scope)}; widen the scope or retry",
             )
-        spent = await self.costs.task_total(task.id)
+        spent = await self.costs.task(task.id)
         reach("run.commit")
         change = await workspace.commit(
             message=_message(task, outcome.summary),
             author=claim.agent,
-            trailers={"Task": task.id, "Model": profile.model or "none (recipes)", "Cost": format_usd(spent.cost_nusd)},
+            trailers={
+                "Task": task.id,
+                "Model": profile.model or "none (recipes)",
+                "Cost": format_usd(None if spent.unknown_calls else spent.cost_nusd),
+            },
         )
         reach("run.committed")
         change = change.with_checks(outcome.checks)

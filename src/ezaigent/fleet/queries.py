@@ -8,7 +8,7 @@ import orjson
 
 from ezaigent.fleet.models import WorkerInfo
 from ezaigent.store import Connection, Sql, emit
-from ezaigent.tasks import Slot
+from ezaigent.tasks import SETTLED, Slot
 
 _lock = Sql(sqlite="SELECT 1", postgresql="LOCK TABLE workers IN SHARE ROW EXCLUSIVE MODE")
 _live = Sql("SELECT info, seen_at FROM workers WHERE seen_at > {now} - $1 ORDER BY started_at, id")
@@ -20,18 +20,21 @@ _seen = Sql("UPDATE workers SET seen_at = {now} WHERE id = $1")
 _delete = Sql("DELETE FROM workers WHERE id = $1")
 _forget = Sql("DELETE FROM workers WHERE seen_at < {now} - $1")
 _busy = Sql("SELECT agent, id, title FROM tasks WHERE state = 'running' AND lease_until > {now}")
+_ended = Sql("SELECT id, finished_at FROM tasks WHERE state IN [$1]")
 _paused = Sql("SELECT name FROM agents WHERE paused")
 
 _KEPT = 86_400.0
 """Seconds that the row of a silent worker is kept."""
 
 
-def register(conn: Connection, info: WorkerInfo, wanted: Sequence[Slot], fresh: float) -> tuple[WorkerInfo, list[Slot]]:
+def register(
+    conn: Connection, info: WorkerInfo, wanted: Sequence[Slot], fresh: float, alive: frozenset[str] | None
+) -> tuple[WorkerInfo, list[Slot]]:
     """Enter the worker; its agents get the lowest numbers that no live worker's agents have."""
     if conn.dialect.name != "sqlite":  # two workers that start at once must not take the same names
         _lock.run(conn)
     _forget.run(conn, _KEPT)
-    taken = {name for worker in workers(conn, fresh) for name in worker.agents}
+    taken = {name for worker in workers(conn, fresh, alive) for name in worker.agents}
     slots: list[Slot] = []
     for slot in wanted:
         number = 1
@@ -51,12 +54,13 @@ def register(conn: Connection, info: WorkerInfo, wanted: Sequence[Slot], fresh: 
     return named, slots
 
 
-def workers(conn: Connection, fresh: float) -> list[WorkerInfo]:
-    """Return the workers heard of within ``fresh`` seconds."""
-    return [
+def workers(conn: Connection, fresh: float, alive: frozenset[str] | None) -> list[WorkerInfo]:
+    """Return the workers heard of within ``fresh`` seconds, and known to be ``alive`` where that can be known."""
+    found = [
         WorkerInfo.model_validate({**orjson.loads(info), "seen_at": seen_at})
         for info, seen_at in _live.all(conn, fresh)
     ]
+    return [worker for worker in found if alive is None or worker.id in alive]
 
 
 def seen(conn: Connection, worker: str) -> None:
@@ -78,3 +82,8 @@ def busy(conn: Connection) -> dict[str, tuple[str, str]]:
 def paused(conn: Connection) -> set[str]:
     """Return the names of paused agents."""
     return {row[0] for row in _paused.all(conn)}
+
+
+def ended(conn: Connection) -> dict[str, float]:
+    """Return when each settled task ended (seconds since 1970), by id."""
+    return {task: at for task, at in _ended.all(conn, sorted(SETTLED)) if at is not None}

@@ -7,7 +7,7 @@ from typing import Self
 from pydantic import BaseModel, ConfigDict
 
 from ezaigent.core.money import usd
-from ezaigent.costs import CostTotals
+from ezaigent.costs import Totals
 from ezaigent.tasks import Task
 
 
@@ -64,7 +64,7 @@ class TaskView(BaseModel):
     """From the first claim to the end."""
 
     @classmethod
-    def of(cls, task: Task, totals: CostTotals) -> Self:
+    def of(cls, task: Task, totals: Totals) -> Self:
         """Join a task with what it cost."""
         change = task.change
         ended = task.finished_at if task.state.settled else None
@@ -95,7 +95,7 @@ class TaskView(BaseModel):
                 cache_read_tokens=totals.cache_read_tokens,
                 output_tokens=totals.output_tokens,
             ),
-            cost_usd=usd(totals.cost_nusd) if not totals.unpriced_calls else None,
+            cost_usd=usd(totals.cost_nusd) if not totals.unknown_calls else None,
             budget_usd=usd(task.budget_nusd),
             created_at=task.created_at,
             started_at=task.started_at,

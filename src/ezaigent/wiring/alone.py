@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from ezaigent.core.settings import Settings
-from ezaigent.fleet.roster import live_workers
+from ezaigent.fleet import profile_of
 from ezaigent.wiring.handle import Fleet
 from ezaigent.wiring.services import Services, pools
 
 
 async def somebody_works(services: Services, profile: str | None) -> bool:
     """Return whether a live worker would take a task of this profile (None: of any)."""
-    workers = await live_workers(services.db, services.settings.queue.lease)
+    workers = await services.roster.workers()
     return any(
-        not worker.exclusive and (profile is None or any(name.rpartition("-")[0] == profile for name in worker.agents))
+        not worker.exclusive and (profile is None or any(profile_of(name) == profile for name in worker.agents))
         for worker in workers
     )
 

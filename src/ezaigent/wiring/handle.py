@@ -15,9 +15,9 @@ from ezaigent.core.errors import ConflictError, RunError, UnavailableError, Usag
 from ezaigent.core.events import Event
 from ezaigent.core.money import nano_usd
 from ezaigent.core.settings import Settings
-from ezaigent.fleet import AgentView, TaskView, roster
+from ezaigent.fleet import AgentView, TaskView
 from ezaigent.tasks import NewTask, Priority, State, Task
-from ezaigent.wiring.services import Services, open_services, open_worker, pools
+from ezaigent.wiring.services import Services, open_services, open_worker, open_workspaces, pools
 from ezaigent.wiring.settings import load_settings
 
 if TYPE_CHECKING:
@@ -71,7 +71,8 @@ class TaskHandle:
     async def diff(self) -> str:
         """Return the change as a patch; without a change, the work kept in the last checkpoint."""
         task = await self.get()
-        return await self._fleet.workspaces().diff(task.id, task.repo, task.change)
+        workspaces = await open_workspaces(self._fleet.settings)
+        return await workspaces.diff(task.id, task.repo, task.change)
 
     async def cancel(self, *, by: str) -> Task:
         """Cancel the task; a running one stops at once."""
@@ -91,12 +92,10 @@ class TaskHandle:
         Raises ``UsageError`` when there is no change in review, on a conflict, and when the branch is checked out
         where it would be changed; ``RunError`` when a check fails on the merged tree.
         """
-        from ezaigent.wiring.services import sandboxed
-
         task = await self.get()
         if task.state is not State.REVIEW or task.change is None:
             raise ConflictError(f"task {task.id} is {task.state.value}; only a task in review can be merged")
-        workspaces = await sandboxed(self._fleet.settings)
+        workspaces = await open_workspaces(self._fleet.settings)
         merged = await workspaces.merge(task.id, task.repo, task.base, task.change, task.checks)
         return await self._fleet.services.queue.approve(self.id, by=by, commit=merged)
 
@@ -227,16 +226,16 @@ class Fleet:
     ) -> list[TaskView]:
         """Return tasks, newest first."""
         found = await self.services.queue.list(states=states, profile=profile, limit=limit)
-        totals = await self.services.costs.task_totals([task.id for task in found])
+        totals = await self.services.costs.tasks([task.id for task in found])
         return [TaskView.of(task, totals[task.id]) for task in found]
 
     async def agents(self) -> list[AgentView]:
         """Return the agents of all live workers with their derived status."""
-        return await roster.agents(self.services.db, self.settings.queue.lease)
+        return await self.services.roster.agents()
 
     async def steer(self, verb: Literal["pause", "resume"], agent: str, *, by: str) -> list[str]:
         """Pause or resume an agent, the agents of a profile, or ``all``; return their names."""
-        names = await roster.named(self.services.db, self.settings.queue.lease, agent)
+        names = await self.services.roster.named(agent)
         act = self.services.queue.pause_agent if verb == "pause" else self.services.queue.resume_agent
         for name in names:
             await act(name, by=by)
@@ -246,14 +245,14 @@ class Fleet:
         """Write to running agents; it is delivered before their next model request. Return their names."""
         if not text.strip():
             raise UsageError("the message is empty")
-        names = await roster.named(self.services.db, self.settings.queue.lease, agent)
+        names = await self.services.roster.named(agent)
         for name in names:
             await self.services.queue.post_message(agent=name, text=text, by=by)
         return names
 
     async def view(self, task: Task) -> TaskView:
         """Join a task with what it cost."""
-        return TaskView.of(task, await self.services.costs.task_total(task.id))
+        return TaskView.of(task, await self.services.costs.task(task.id))
 
     async def events(
         self, *, after: int | None = None, task_id: str | None = None, kinds: Sequence[str] | None = None

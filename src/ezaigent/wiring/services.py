@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import os
 import socket
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +18,7 @@ from ezaigent.core.errors import UnavailableError, UsageError
 from ezaigent.core.ids import new_id
 from ezaigent.core.money import nano_usd
 from ezaigent.core.settings import Settings
+from ezaigent.fleet import Roster, liveness
 from ezaigent.live import LiveBus, open_bus
 from ezaigent.store import Database, EventLog
 from ezaigent.tasks import Slot, TaskQueue
@@ -26,6 +26,7 @@ from ezaigent.tasks import Slot, TaskQueue
 if TYPE_CHECKING:
     from ezaigent.costs import CostBook
     from ezaigent.fleet import Worker
+    from ezaigent.workspaces import Workspaces
 
 log = structlog.get_logger(__name__)
 
@@ -43,8 +44,18 @@ class Services:
 
     @property
     def embedded(self) -> bool:
-        """Whether the store is the SQLite file in the home folder."""
-        return self.settings.database_url is None or self.db.dialect == "sqlite"
+        """Whether the store is one file on this machine, so that every worker is a process of it."""
+        return self.db.dialect == "sqlite"
+
+    @property
+    def locks(self) -> Path:
+        """Folder of the embedded workers' lock files."""
+        return self.settings.home / "workers"
+
+    @property
+    def roster(self) -> Roster:
+        """Who is there."""
+        return Roster(self.db, self.settings.queue.lease, self.locks if self.embedded else None)
 
 
 def database_url(settings: Settings) -> str:
@@ -61,7 +72,7 @@ def database_url(settings: Settings) -> str:
 
 
 @asynccontextmanager
-async def open_services(settings: Settings) -> AsyncIterator[Services]:
+async def open_services(settings: Settings) -> AsyncGenerator[Services]:
     """Open the store and the live bus; raises ``UnavailableError`` when the store cannot be reached."""
     from ezaigent.costs import CostBook
 
@@ -120,29 +131,29 @@ def pools(settings: Settings, agents: int | None = None) -> dict[str, int]:
 @asynccontextmanager
 async def open_worker(
     services: Services, pools: Mapping[str, int], *, only: frozenset[str] | None = None
-) -> AsyncIterator[Worker]:
+) -> AsyncGenerator[Worker]:
     """Build a worker with its sandbox, workspaces and agents; it runs when its ``run`` is awaited.
 
     In embedded mode the leases of workers of this home that are no longer alive are given back first.
     """
     from ezaigent.agents import build_runtime, load_profiles
-    from ezaigent.fleet import Conductor, Worker, WorkerInfo, roster
+    from ezaigent.fleet import Conductor, Worker, WorkerInfo
+    from ezaigent.fleet.upkeep import clean_forever
     from ezaigent.workspaces import Workspaces, detect
 
     settings = services.settings
     profiles = load_profiles(settings)
     sandbox = await detect(settings.sandbox)
+    workspaces = Workspaces(settings.home, settings.workspaces, sandbox)
     worker_id = f"{socket.gethostname()}-{os.getpid()}-{new_id()[-5:]}"
     async with AsyncExitStack() as stack:
         if services.embedded:
-            alive = stack.enter_context(_hold(settings.home / "workers", worker_id))
-            await services.queue.reclaim(alive=alive)
-        workspaces = Workspaces(settings.home, settings.workspaces, sandbox)
+            stack.enter_context(liveness.hold(services.locks, worker_id))
+            await services.queue.reclaim(alive=liveness.alive(services.locks))
         runtime = await stack.enter_async_context(build_runtime(services.db, settings, services.costs))
         general = {name for name in pools if not profiles[name].offline} or set(pools)
         slots = [Slot(agent=name, profile=name, general=name in general) for name in pools for _ in range(pools[name])]
-        info, slots = await roster.register(
-            services.db,
+        info, slots = await services.roster.register(
             WorkerInfo(
                 id=worker_id,
                 host=socket.gethostname(),
@@ -152,9 +163,8 @@ async def open_worker(
                 exclusive=only is not None,
             ),
             slots,
-            settings.queue.lease,
         )
-        cleaner = asyncio.create_task(_clean(services, workspaces), name="clean workspaces")
+        cleaner = asyncio.create_task(clean_forever(services.db, workspaces), name="clean up")
         stack.callback(cleaner.cancel)
         yield Worker(
             info=info,
@@ -179,39 +189,8 @@ async def open_worker(
         )
 
 
-async def _clean(services: Services, workspaces: object) -> None:
-    """Placeholder until the cleaning contract of the workspaces lands."""
+async def open_workspaces(settings: Settings) -> Workspaces:
+    """Return the workspaces of this machine, with the strongest sandbox that works here."""
+    from ezaigent.workspaces import Workspaces, detect
 
-
-@contextmanager
-def _hold(folder: Path, worker: str) -> Iterator[set[str]]:
-    """Lock this worker's file for the life of the process; yield the ids of all workers that are alive.
-
-    The kernel drops the lock when the process dies, however it dies, so a dead worker's leases can be given back at
-    once instead of after their time.
-    """
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    own = folder / f"{worker}.lock"
-    with own.open("w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        alive = {worker}
-        for path in folder.glob("*.lock"):
-            if path != own and not _free(path):
-                alive.add(path.stem)
-        try:
-            yield alive
-        finally:
-            own.unlink(missing_ok=True)
-
-
-def _free(path: Path) -> bool:
-    """Whether nobody holds the lock; a file that nobody holds is removed."""
-    try:
-        with path.open("r+") as handle:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            path.unlink(missing_ok=True)
-    except BlockingIOError:
-        return False
-    except FileNotFoundError:
-        return True
-    return True
+    return Workspaces(settings.home, settings.workspaces, await detect(settings.sandbox))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import getpass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -75,7 +75,7 @@ def resume(agent: Name, as_json: Json = False) -> None:
     _steer("resume", agent, as_json=as_json)
 
 
-def _steer(verb: str, agent: str, *, as_json: bool) -> None:
+def _steer(verb: Literal["pause", "resume"], agent: str, *, as_json: bool) -> None:
     from ezaigent.wiring import Fleet
 
     async def work() -> list[str]:

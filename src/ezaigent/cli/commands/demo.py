@@ -9,7 +9,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -97,7 +97,7 @@ async def _demo(folder: Path, *, crash: bool, as_json: bool, kept: bool) -> bool
 def _conclude(views: list[TaskView], *, good: bool, seconds: float, folder: Path | None) -> None:
     from ezaigent.cli.commands.tasks import task_table
 
-    out.print(task_table(views))
+    out.print(task_table(views, hide={"task"}))
     for view in views:
         if view.state == "failed":
             out.print(f"\n[red]✗[/] {safe(view.title)}: [dim]{safe(view.reason)}[/]", soft_wrap=True)
@@ -116,7 +116,7 @@ def _conclude(views: list[TaskView], *, good: bool, seconds: float, folder: Path
 
 
 @contextlib.asynccontextmanager
-async def _fleet(settings: Settings, *, crash: bool, quiet: bool) -> AsyncIterator[Fleet]:
+async def _fleet(settings: Settings, *, crash: bool, quiet: bool) -> AsyncGenerator[Fleet]:
     """Yield a fleet with a worker in this process, or with one in a child process that is killed midway."""
     from ezaigent.wiring import Fleet
 
@@ -172,7 +172,7 @@ async def _watch(fleet: Fleet, *, quiet: bool) -> None:
     from ezaigent.cli.commands.tasks import task_table
 
     async def picture() -> Table:
-        return task_table(list(reversed(await fleet.tasks(limit=20))))
+        return task_table(list(reversed(await fleet.tasks(limit=20))), hide={"task"})
 
     with Live(await picture(), console=out, refresh_per_second=10, transient=True) as live:
         while True:

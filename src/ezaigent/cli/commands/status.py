@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,18 +12,22 @@ from ezaigent.cli.output import duration, note, out, print_json, safe, state_tex
 from ezaigent.core.money import format_usd, usd
 
 if TYPE_CHECKING:
-    from ezaigent.costs import CostTotals
+    from ezaigent.costs import Totals
     from ezaigent.fleet.roster import AgentView
     from ezaigent.tasks import QueueStats
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
-async def _look() -> tuple[QueueStats, list[AgentView], CostTotals]:
+async def _look() -> tuple[QueueStats, list[AgentView], Totals]:
     from ezaigent.wiring import Fleet
 
     async with Fleet.connect(settings=settings()) as fleet:
-        return await fleet.services.queue.stats(), await fleet.agents(), await fleet.services.costs.today()
+        return (
+            await fleet.services.queue.stats(),
+            await fleet.agents(),
+            await fleet.services.costs.total(since=time.time() // 86_400 * 86_400),
+        )
 
 
 @app.command(rich_help_panel="Work")
@@ -51,9 +56,9 @@ def status(as_json: Json = False) -> None:
                 "queue": stats.model_dump(mode="json"),
                 "agents": [view.model_dump(mode="json") for view in agents],
                 "today": {
-                    "cost_usd": None if today.unpriced_calls else usd(today.cost_nusd),
+                    "cost_usd": None if today.unknown_calls else usd(today.cost_nusd),
                     "known_cost_usd": usd(today.cost_nusd),
-                    "unpriced_calls": today.unpriced_calls,
+                    "unknown_calls": today.unknown_calls,
                     "calls": today.calls,
                 },
             }
@@ -61,7 +66,7 @@ def status(as_json: Json = False) -> None:
         return
     counts = [f"{count} {state.value}" for state, count in stats.states.items() if count]
     out.print(f"[bold]tasks[/]   {', '.join(counts) or 'none yet'}")
-    unknown = f" + {today.unpriced_calls} calls of unknown price" if today.unpriced_calls else ""
+    unknown = f" + {today.unknown_calls} calls of unknown price" if today.unknown_calls else ""
     out.print(f"[bold]today[/]   {format_usd(today.cost_nusd)}{unknown}, {today.calls} model calls")
     if agents:
         out.print("[bold]agents[/]", agent_table(agents), sep="\n")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+from collections.abc import Collection
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
@@ -63,25 +64,26 @@ async def _list(states: list[str], profile: str | None, limit: int) -> list[Task
         return await fleet.tasks(states=[State(one) for one in states] or None, profile=profile, limit=limit)
 
 
-def task_table(views: list[TaskView]) -> Table:
-    """Return the table of tasks that ``list`` and ``demo`` print."""
-    return table(
-        ("task", "title", "agent", "state", "commit", "checks", "#steps", "#time", "#cost"),
-        [
-            (
-                view.id,
-                " ".join(view.title.split()),
-                view.agent or "",
-                state_text(view.state),
-                (view.commit or "")[:8],
-                f"{sum(check.ok for check in view.checks)}/{len(view.checks)}" if view.checks else "",
-                view.steps,
-                duration(view.seconds),
-                "unknown" if view.cost_usd is None else format_usd(nano_usd(view.cost_usd)),
-            )
-            for view in views
-        ],
-    )
+def task_table(views: list[TaskView], *, hide: Collection[str] = ()) -> Table:
+    """Return the table of tasks that ``list`` and ``demo`` print; a narrow terminal leaves out what matters least."""
+    columns = ("task", "title", "agent", "state", "commit", "checks", "#steps", "#time", "#cost")
+    hidden = {*hide, *({"commit", "checks", "#steps"} if out.width < 100 and "task" not in hide else ())}
+    rows = [
+        (
+            view.id,
+            " ".join(view.title.split()),
+            view.agent or "",
+            state_text(view.state),
+            (view.commit or "")[:8],
+            f"{sum(check.ok for check in view.checks)}/{len(view.checks)}" if view.checks else "",
+            view.steps,
+            duration(view.seconds),
+            "unknown" if view.cost_usd is None else format_usd(nano_usd(view.cost_usd)),
+        )
+        for view in views
+    ]
+    shown = [place for place, column in enumerate(columns) if column not in hidden]
+    return table([columns[place] for place in shown], [[row[place] for place in shown] for row in rows])
 
 
 @tasks.command()
