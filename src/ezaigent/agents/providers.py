@@ -139,11 +139,12 @@ def _mistral(_: str, name: str, key: str, given: ProviderSettings, transport: Tr
 
 
 def _deepseek(_: str, name: str, key: str, given: ProviderSettings, transport: Transport) -> Model:
-    from openai import AsyncOpenAI
     from pydantic_ai.models.openai import OpenAIChatModel
     from pydantic_ai.providers.deepseek import DeepSeekProvider
 
-    client = AsyncOpenAI(
+    from ezaigent.agents.lean_openai import LeanOpenAI
+
+    client = LeanOpenAI(
         api_key=key,
         base_url=given.base_url or "https://api.deepseek.com",
         http_client=transport.client(timeout=given.timeout),
@@ -154,11 +155,12 @@ def _deepseek(_: str, name: str, key: str, given: ProviderSettings, transport: T
 
 
 def _openai(_: str, name: str, key: str, given: ProviderSettings, transport: Transport) -> Model:
-    from openai import AsyncOpenAI
     from pydantic_ai.models.openai import OpenAIChatModel, OpenAIResponsesModel
     from pydantic_ai.providers.openai import OpenAIProvider
 
-    client = AsyncOpenAI(
+    from ezaigent.agents.lean_openai import LeanOpenAI
+
+    client = LeanOpenAI(
         api_key=key,
         base_url=given.base_url or "https://api.openai.com/v1",
         http_client=transport.client(timeout=given.timeout),
@@ -173,11 +175,12 @@ def _openai(_: str, name: str, key: str, given: ProviderSettings, transport: Tra
 
 
 def _compatible(provider: str, name: str, key: str, given: ProviderSettings, transport: Transport) -> Model:
-    from openai import AsyncOpenAI
     from pydantic_ai.models.openai import OpenAIChatModel, OpenAIResponsesModel
     from pydantic_ai.providers.openai_compatible import OpenAICompatibleProvider
 
-    client = AsyncOpenAI(
+    from ezaigent.agents.lean_openai import LeanOpenAI
+
+    client = LeanOpenAI(
         api_key=key,
         base_url=given.base_url,
         http_client=transport.client(timeout=given.timeout),
