@@ -16,7 +16,7 @@ _Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 def call_edits(project: Project, frames: list[tuple[Source, Frame]], message: str, *, tests: bool) -> Iterator[Edit]:
     """Yield edits for a ``TypeError``, at the place of the call and at the definition that was called."""
-    if found := re.search(r"([\w.<>]+)\(\) (?:takes|missing|got)", message):
+    if found := re.search(r"([\w.<>]+)(?:\(\))? (?:takes|missing|got|expected)\b", message):
         name = found[1].rpartition(".")[2]
         functions = [(source, node) for source, node in project.own(name, tests=tests) if isinstance(node, _Function)]
         for source, function in functions:
@@ -61,7 +61,7 @@ def _arguments(
                 start = source.span(word)[0]
                 for other in close_names(found[1], known, message):
                     yield source.edit(start, start + len(found[1]), other, 0)
-        if "positional argument" in message and "given" in message and call.args:
+        if re.search(r"arguments?\b.*(?:given|got \d)", message) and call.args:
             last = call.args[-1]
             start = source.span(call.args[-2])[1] if len(call.args) > 1 else source.span(last)[0]
             yield source.edit(start, source.span(last)[1], "", 1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import re
 from collections.abc import Iterator
 
@@ -24,18 +23,17 @@ from ezaigent.agents.mechanic.programs.sources import Edit, Source
 
 def candidates(project: Project, failure: Failure, *, tests: bool, most: int) -> list[Edit]:
     """Return at most ``most`` edits, the likeliest first; each leaves a file that is valid Python."""
-    seen: set[tuple[str, str]] = set()
-    kept: list[tuple[int, int, Edit]] = []
+    kept: dict[tuple[str, str], tuple[int, int, Edit]] = {}
     for rank, edit in _all(project, failure, tests=tests):
-        text = project.sources[edit.path].applied(edit)
-        if (edit.path, text) in seen or text == project.sources[edit.path].text:
+        source = project.sources[edit.path]
+        key = edit.path, source.applied(edit)
+        if key[1] == source.text or (key in kept and kept[key][:2] <= (edit.tier, rank)):
             continue
-        seen.add((edit.path, text))
-        if Source(edit.path, text).tree is not None:
-            kept.append((edit.tier, rank, edit))
+        if key in kept or Source(*key).tree is not None:
+            kept[key] = edit.tier, rank, edit
     # Places are ranked too: a far-fetched edit at the failing line comes after a likely one in what it calls.
-    kept.sort(key=lambda item: (item[0] + item[1] // 2, item[1], item[0]))
-    return [edit for _, _, edit in kept[:most]]
+    ordered = sorted(kept.values(), key=lambda item: (item[0] + item[1] // 2, item[1], item[0]))
+    return [edit for _, _, edit in ordered[:most]]
 
 
 def _all(project: Project, failure: Failure, *, tests: bool) -> Iterator[tuple[int, Edit]]:
@@ -52,9 +50,8 @@ def _all(project: Project, failure: Failure, *, tests: bool) -> Iterator[tuple[i
                 yield 0, edit
     for rank, spot in enumerate(spots(project, failure, tests=tests)):
         for edit in value_edits(spot.source, spot.node, failure.values):
-            yield rank, edit
-        near: ast.AST = spot.node
-        for edit in mutations(spot.source, near):
+            yield (rank if edit.tier else 0), edit
+        for edit in mutations(spot.source, spot.node):
             on_line = spot.line is not None and spot.source.line_of(edit.start) == spot.line
             yield (
                 rank,

@@ -7,27 +7,30 @@ from collections.abc import Iterator
 
 from ezaigent.agents.mechanic.programs.sources import Edit, Source
 
+_PLAIN_NUMBER = 2
+"""Counts and bounds up to here are never off by an amount that shows in the outcome."""
 _CONTEXT = 8
 """Characters around a difference that may help to find its place."""
 
 
 def value_edits(source: Source, node: ast.AST, values: list[tuple[object, object]]) -> Iterator[Edit]:
     """Yield edits of constants in ``node`` that would turn what came out into what was wanted, in either reading."""
-    for got, wanted in [*values, *((right, left) for left, right in values)]:
+    readings = [(0, got, wanted) for got, wanted in values] + [(1, got, wanted) for wanted, got in values]
+    for tier, got, wanted in readings:
         if isinstance(got, str) and isinstance(wanted, str):
-            yield from _text_edits(source, node, got, wanted)
+            yield from _text_edits(source, node, got, wanted, tier)
         for part in ast.walk(node):
             if isinstance(part, ast.Constant) and type(part.value) is type(got) and part.value == got:
-                yield source.replace(part, repr(wanted), 0)
+                yield source.replace(part, repr(wanted), tier)
         if _number(got) and _number(wanted):
-            yield from _number_edits(source, node, got, wanted)
+            yield from _number_edits(source, node, got, wanted, tier + 1)
 
 
 def _number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _number_edits(source: Source, node: ast.AST, got: object, wanted: object) -> Iterator[Edit]:
+def _number_edits(source: Source, node: ast.AST, got: object, wanted: object, tier: int) -> Iterator[Edit]:
     assert isinstance(got, int | float)
     assert isinstance(wanted, int | float)
     for part in ast.walk(node):
@@ -35,6 +38,8 @@ def _number_edits(source: Source, node: ast.AST, got: object, wanted: object) ->
             continue
         value = part.value
         assert isinstance(value, int | float)
+        if abs(value) <= _PLAIN_NUMBER:
+            continue
         guesses: list[int | float] = [value + wanted - got, value - wanted + got, wanted]
         if got and wanted:
             guesses += [value * wanted / got, value * got / wanted]
@@ -42,10 +47,10 @@ def _number_edits(source: Source, node: ast.AST, got: object, wanted: object) ->
             rounded = round(guess, 10)
             whole = int(rounded) if rounded == int(rounded) and isinstance(value, int) else rounded
             if whole != value and not (isinstance(value, int) and isinstance(whole, float)):
-                yield source.replace(part, repr(whole), 1)
+                yield source.replace(part, repr(whole), tier)
 
 
-def _text_edits(source: Source, node: ast.AST, got: str, wanted: str) -> Iterator[Edit]:
+def _text_edits(source: Source, node: ast.AST, got: str, wanted: str, tier: int) -> Iterator[Edit]:
     """Find the piece in which two texts differ inside a literal, with as much around it as possible."""
     head = 0
     while head < min(len(got), len(wanted)) and got[head] == wanted[head]:
@@ -67,5 +72,5 @@ def _text_edits(source: Source, node: ast.AST, got: str, wanted: str) -> Iterato
             for start, end in spans:
                 at = source.text.find(piece, start, end) if piece else -1
                 if at >= 0:
-                    yield source.edit(at + left, at + left + len(old), new, 0)
+                    yield source.edit(at + left, at + left + len(old), new, tier)
                     return

@@ -23,7 +23,7 @@ _COMPARE: dict[type[ast.cmpop], tuple[str, tuple[str, ...]]] = {
 _ARITHMETIC: dict[type[ast.operator], tuple[str, tuple[str, ...]]] = {
     ast.Add: ("+", ("-", "*")),
     ast.Sub: ("-", ("+",)),
-    ast.Mult: ("*", ("/", "+", "**")),
+    ast.Mult: ("*", ("+", "/", "**")),
     ast.Div: ("/", ("*", "//")),
     ast.FloorDiv: ("//", ("/", "%")),
     ast.Mod: ("%", ("//",)),
@@ -100,8 +100,9 @@ def _bounds(source: Source, part: ast.AST) -> Iterator[Edit]:
         case ast.Constant(value=bool(value)):
             yield source.replace(part, str(not value), 2)
         case ast.Constant(value=int(value)):
-            for rank, other in enumerate((value + 1, value - 1)):
-                yield source.replace(part, str(other), 2 + rank)
+            tens = (value * 10, value // 10) if re.fullmatch("10+", str(value)) else ()
+            for rank, other in enumerate((value + 1, value - 1, *tens)):
+                yield source.replace(part, str(other), 2 + rank % 2)
         case ast.Call(func=ast.Name(id="range"), args=[*arguments]) if arguments:
             last = arguments[1] if len(arguments) > 1 else arguments[0]
             yield from _shifted(source, last, 1)

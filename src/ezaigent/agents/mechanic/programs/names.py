@@ -46,25 +46,40 @@ def missing_export(project: Project, frames: list[tuple[Source, Frame]], message
         return
     name, module = found["name"], found["module"]
     origin = _source_of(project, module)
-    offered = _names_of(origin) if origin else []
+    others = close_names(name, _names_of(origin) if origin else [], message)
     homes = _modules_with(project, name, besides=origin.path if origin else "")
-    importers = {source.path: source for source, _ in frames if not is_test(source.path)}
-    for importer in importers.values():
-        for other in close_names(name, offered, message):
-            for line in _lines_with(importer, rf"\b{name}\b"):
-                text = importer.line(line)
-                renamed = f"{other} as {name}" if "import" in text and " as " not in text else other
-                yield from _words(importer, line, name, renamed, 0)
-        for home in homes:
-            for line in _lines_with(importer, rf"from\s+\S+\s+import\s+{name}\b"):
-                yield from _words(
-                    importer, line, (re.search(r"from\s+(\S+)", importer.line(line)) or ["", ""])[1], home, 0
-                )
+    for importer in {source.path: source for source, _ in frames if not is_test(source.path)}.values():
+        yield from _at_the_importer(importer, name, others, homes)
     if origin is not None:
-        for home in homes:
-            yield import_edit(origin, f"from {_spelled(origin, module, home)} import {name} as {name}", 0)
-        for other in close_names(name, offered, message):
-            yield origin.edit(len(origin.text), len(origin.text), f"\n{name} = {other}\n", 3)
+        yield from _in_the_module(project, origin, module, name, others=others, homes=homes)
+
+
+def _at_the_importer(importer: Source, name: str, others: list[str], homes: list[str]) -> Iterator[Edit]:
+    for other in others:
+        for line in _lines_with(importer, rf"\b{name}\b"):
+            text = importer.line(line)
+            aliased = "import" in text and " as " not in text and len(_lines_with(importer, rf"\b{name}\b")) > 1
+            yield from _words(importer, line, name, f"{other} as {name}" if aliased else other, 0)
+    for home in homes:
+        for line in _lines_with(importer, rf"from\s+\S+\s+import\s+{name}\b"):
+            written = re.search(r"from\s+(\S+)", importer.line(line))
+            yield from _words(importer, line, written[1] if written else "", home, 0)
+
+
+def _in_the_module(
+    project: Project, origin: Source, module: str, name: str, *, others: list[str], homes: list[str]
+) -> Iterator[Edit]:
+    exported = re.search(rf"^__all__\b[^\]]*['\"]{name}['\"]", origin.text, re.MULTILINE | re.DOTALL)
+    for home in homes:
+        what = name if exported else f"{name} as {name}"
+        yield import_edit(origin, f"from {_spelled(origin, module, home)} import {what}", 0)
+    for other in others:
+        places = [
+            (source, line) for source in project.sources.values() for line in _lines_with(source, rf"\b{other}\b")
+        ]
+        if len(places) == 1 and places[0][0] is origin:
+            yield from _words(origin, places[0][1], other, name, 0)
+        yield origin.edit(len(origin.text), len(origin.text), f"\n{name} = {other}\n", 3)
 
 
 def missing_module(project: Project, frames: list[tuple[Source, Frame]], message: str) -> Iterator[Edit]:
@@ -73,7 +88,7 @@ def missing_module(project: Project, frames: list[tuple[Source, Frame]], message
     if found is None:
         return
     wanted = found[1]
-    names = [name for path in project.sources for name in module_names(path, project.root)]
+    names = [module_names(path, project.root)[0] for path in project.sources]
     last = {name.rpartition(".")[2]: name for name in names}
     others = [
         last[close] for close in difflib.get_close_matches(wanted.rpartition(".")[2], list(last), n=3, cutoff=0.5)

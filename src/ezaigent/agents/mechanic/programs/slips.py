@@ -31,10 +31,10 @@ def syntax_edits(source: Source, line: int, message: str, failure: Failure) -> I
             for hit in re.finditer(r"(?<![=!<>:])=(?!=)", text)
         )
     if "unterminated string literal" in message or "EOL while scanning" in message:
-        for quote in ('"', "'"):
-            if text.count(quote) % 2:
-                yield from (source.edit(place, place, quote, 0) for place in _ends(source, start, code))
-    if "forgot a comma" in message:
+        for quote in (mark for mark in ('"', "'") if text.count(mark) % 2):
+            places = [start + hit.start() for hit in re.finditer(r"[,)\]}:]", text)]
+            yield from (source.edit(place, place, quote, 0) for place in [*reversed(places), code])
+    if "forgot a comma" in message or "invalid syntax" in message:
         width = re.match(r"[\w.]+|(['\"]).*?\1", source.text[at:])
         place = at + (width.end() if width else 0)
         yield source.edit(place, place, ",", 0)
@@ -49,15 +49,11 @@ def syntax_edits(source: Source, line: int, message: str, failure: Failure) -> I
         yield source.edit(start + found.start(), start + found.end(), f"{found[1]}({found[2]})", 0)
     if "indent" in message:
         yield from _indents(source, line)
-    if "invalid syntax" in message or "was never closed" not in message:
+    if "was never closed" not in message:
+        for mark, closer in _CLOSERS.items():
+            if text.count(mark) > text.count(closer):
+                yield from _closings(source, line, closer)
         yield from _neighbours(source, line)
-
-
-def _ends(source: Source, start: int, code: int) -> list[int]:
-    """Places where a forgotten quote may belong: before the closing marks at the end of a line, or at its end."""
-    tail = re.search(r"[)\]},:]+$", source.text[start:code])
-    places = [start + tail.start() + step for step in range(tail.end() - tail.start() + 1)] if tail else [code]
-    return list(dict.fromkeys([*places, code]))
 
 
 def _closings(source: Source, line: int, closer: str) -> Iterator[Edit]:
