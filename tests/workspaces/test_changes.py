@@ -6,11 +6,11 @@ import asyncio
 from pathlib import Path
 
 import pytest
+from tests.workspaces.conftest import Source
 
 from ezaigent.core.errors import NotFoundError, RunError
 from ezaigent.core.settings import WorkspaceSettings
 from ezaigent.workspaces import Sandbox, Workspace, Workspaces
-from tests.workspaces.conftest import Source
 
 TRAILERS = {"Task": "t1", "Model": "anthropic:claude", "Cost": "$0.42"}
 

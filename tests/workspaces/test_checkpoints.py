@@ -10,9 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.workspaces.conftest import Source
 
 from ezaigent.workspaces import Workspace, Workspaces
-from tests.workspaces.conftest import Source
 
 
 def mirror_of(home: Path) -> Path:

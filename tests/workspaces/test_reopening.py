@@ -8,11 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.workspaces.conftest import Source
 
 from ezaigent.core.errors import RunError, StaleFence, UsageError
 from ezaigent.core.settings import WorkspaceSettings
 from ezaigent.workspaces import Sandbox, Workspace, Workspaces
-from tests.workspaces.conftest import Source
 
 
 def files(tree: Path) -> dict[str, bytes]:

@@ -226,8 +226,8 @@ class Git:
 async def _communicate(
     argv: Sequence[str | bytes], env: Mapping[str, str], cwd: Path, data: bytes, limit: float
 ) -> tuple[int, bytes, bytes]:
-    try:
-        process = await asyncio.create_subprocess_exec(
+    starting = asyncio.ensure_future(
+        asyncio.create_subprocess_exec(
             *argv,
             stdin=asyncio.subprocess.PIPE if data else asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
@@ -236,6 +236,14 @@ async def _communicate(
             cwd=cwd,
             start_new_session=True,  # no terminal to prompt on, and one group to end
         )
+    )
+    try:
+        process = await asyncio.shield(starting)
+    except asyncio.CancelledError:
+        # Cancelled while it starts, asyncio would end git but not git's children, and wait for those.
+        with suppress(OSError):
+            await _end(await starting)
+        raise
     except FileNotFoundError:
         if not cwd.is_dir():  # noqa: ASYNC240  (one look, where the start has failed already)
             raise UnavailableError(f"the folder {str(cwd)!r} is gone: open the workspace again") from None
@@ -247,11 +255,15 @@ async def _communicate(
         verb = next((word for word in argv[1:] if word in _VERBS), "command")
         raise UnavailableError(f"git {os.fsdecode(verb)} took longer than {limit:.0f} s: try again later") from None
     finally:
-        if process.returncode is None:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            await process.wait()
+        await _end(process)
     return process.returncode or 0, out, err
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is None:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        await process.wait()
 
 
 @cache

@@ -39,6 +39,12 @@ class Blob:
     """None where it was too large to be kept; read it again when it is needed."""
 
 
+def is_savable(path: bytes, mode: str) -> bool:
+    """Tell whether git would take the path out of a commit again: not ``.git`` in any spelling, no linked ``.gitmodules``."""
+    names = path.lower().split(b"/")
+    return b".git" not in names and not (mode == LINK and names[-1] == b".gitmodules")
+
+
 Missing = Literal["gone", "unreadable", "folder", "special"]
 """Why there is no content: nothing there, no permission, a folder there, a socket or pipe or device there."""
 

@@ -13,19 +13,22 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from ezaigent.core.errors import UsageError
 from ezaigent.workspaces.fast_import import BATCH, Changes, import_changes
 from ezaigent.workspaces.fingerprints import fingerprint
-from ezaigent.workspaces.git import Git
+from ezaigent.workspaces.git import Git, GitFailed
 from ezaigent.workspaces.mirrors import ZERO, Mirror
-from ezaigent.workspaces.reading import SUBMODULE, Blob, Tree
+from ezaigent.workspaces.reading import SUBMODULE, Blob, Tree, is_savable
 
 _REFRESH_AFTER: Final = 200
 """Changed paths after which the private index is brought up to date with a pass over the tree: until then comparing
 their content each time is cheaper."""
+_FORBIDDEN: Final = re.compile(r"^error: invalid path '(.*)'", re.MULTILINE)
 _KEEP: Final = 1024 * 1024
 """Bytes up to which a file that was read for comparing is kept for saving; larger ones are read twice."""
 
@@ -87,9 +90,17 @@ class Snapshots:
         await self._noted(commit)
 
     async def fill(self, commit: str) -> None:
-        """Write ``commit`` into a tree that is empty."""
+        """Write ``commit`` into a tree that is empty. Raises ``UsageError`` for a commit with forbidden names."""
         self._index.unlink(missing_ok=True)
-        await self._run("read-tree", "--reset", "-u", commit)
+        try:
+            await self._run("read-tree", "--reset", "-u", commit)
+        except GitFailed as error:
+            if found := _FORBIDDEN.search(error.result.err):
+                raise UsageError(
+                    f"the commit {commit[:12]} holds the path {found[1]!r}, which git does not write to a disk: remove "
+                    "it from the repository"
+                ) from None
+            raise
         await self._noted(commit)
 
     async def _noted(self, commit: str) -> None:
@@ -186,7 +197,7 @@ class Snapshots:
     @staticmethod
     def _look(tree: Tree, path: bytes, known: tuple[str, str] | None, changes: Changes) -> None:
         found = tree.blob(path, _KEEP if changes.kept < BATCH else 0)
-        if isinstance(found, Blob):
+        if isinstance(found, Blob) and is_savable(path, found.mode):
             if (found.mode, found.name) != known:
                 changes.written.append((path, found))
                 changes.kept += len(found.data or b"")
