@@ -33,13 +33,24 @@ from ezaigent.testing import (
 from ezaigent.testing.scripts.guesses import difference
 
 CHECK = "python -m pytest -q -p no:cacheprovider"
+PLAIN = "python -m tests.test_prices"
+"""The same without pytest: starts faster and says less."""
 ENVIRONMENT = {
     "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
     # Compiled files are matched by size and whole seconds: a quick edit of the same size would go unnoticed.
     "PYTHONDONTWRITEBYTECODE": "1",
     "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
 }
-TEST = "from shop.prices import total\n\n\ndef test_total():\n    assert total([2, 3], tax=1) == 6\n"
+TEST = """from shop.prices import total
+
+
+def test_total():
+    assert total([2, 3], tax=1) == 6
+
+
+if __name__ == "__main__":
+    test_total()
+"""
 GOOD = '''"""Prices."""
 
 
@@ -83,7 +94,7 @@ def harness_agent(model: Any, root: Path) -> Agent[None, str]:
     tools = ("read_file", "edit_file", "write_file", "list_files", "grep")
     files = FileSystem[None](root_dir=root, content_hashes=False, tools=tools)
     capabilities: list[AbstractCapability[None]] = [files]
-    agent = Agent[None, str](model, capabilities=capabilities, retries=5)
+    agent = Agent(model, deps_type=type(None), capabilities=capabilities, retries=5)
 
     @agent.tool_plain
     def shell(command: str, timeout: float | None = None) -> str:
@@ -118,8 +129,8 @@ def other_agent(model: Any, root: Path) -> Agent[None, str]:
     return agent
 
 
-async def mend(agent: Agent[None, str]) -> str:
-    prompt = f"The tests fail. Mend the code.\n\nThese commands must exit with 0:\n- `{CHECK}`"
+async def mend(agent: Agent[None, str], check: str = PLAIN) -> str:
+    prompt = f"The tests fail. Mend the code.\n\nThese commands must exit with 0:\n- `{check}`"
     return (await agent.run(prompt, usage_limits=UsageLimits(request_limit=60))).output
 
 
@@ -128,9 +139,10 @@ async def test_a_failing_check_is_mended(fault: str, tmp_path: Path, serve: Serv
     root = project(tmp_path, BROKEN[fault])
     server = await serve(fix_failing_check())
     async with model_for("anthropic", server) as model:
-        answer = await mend(harness_agent(model, root))
-    assert answer == f"`{CHECK}` passes now. Changed: shop/prices.py."
-    assert shell_in(root, CHECK).endswith("[exit code 0]")
+        check = CHECK if fault in {"operator", "colon"} else PLAIN
+        answer = await mend(harness_agent(model, root), check)
+    assert answer == f"`{check}` passes now. Changed: shop/prices.py."
+    assert shell_in(root, check).endswith("[exit code 0]")
     assert (root / "tests" / "test_prices.py").read_text() == TEST
     assert server.repeated() == {}
 
@@ -142,7 +154,7 @@ async def test_other_tools_serve_as_well(api_name: str, tmp_path: Path, serve: S
     server = await serve(fix_failing_check())
     async with model_for(api_name, server) as model:
         answer = await mend(other_agent(model, root))
-    assert answer == f"`{CHECK}` passes now. Changed: shop/prices.py."
+    assert answer == f"`{PLAIN}` passes now. Changed: shop/prices.py."
     assert (root / "shop" / "prices.py").read_text() == GOOD
 
 
@@ -160,7 +172,7 @@ async def test_what_works_already_is_left_alone(tmp_path: Path, serve: Serve) ->
     server = await serve(fix_failing_check())
     async with model_for("openai-chat", server) as model:
         answer = await mend(harness_agent(model, root))
-    assert answer == f"`{CHECK}` passes; nothing had to be changed."
+    assert answer == f"`{PLAIN}` passes; nothing had to be changed."
     calls = [call.name for message in server.turns[-1].messages for call in message.calls]
     assert set(calls) <= {"list_files", "shell"}
 
@@ -178,13 +190,13 @@ async def test_what_cannot_be_mended_is_given_up_and_taken_back(tmp_path: Path, 
 
 async def test_work_sent_back_is_looked_at_again(tmp_path: Path, serve: Serve) -> None:
     root = project(tmp_path, GOOD)
-    server = await serve(fix_failing_check(CHECK))
+    server = await serve(fix_failing_check(PLAIN))
     async with model_for("anthropic", server) as model:
         agent = harness_agent(model, root)
         first = await agent.run("Make the check pass.")
         (root / "shop" / "prices.py").write_text(BROKEN["operator"])
         second = await agent.run("The check failed with exit code 1.", message_history=first.all_messages())
-    assert second.output == f"`{CHECK}` passes now. Changed: shop/prices.py."
+    assert second.output == f"`{PLAIN}` passes now. Changed: shop/prices.py."
 
 
 async def test_without_tools_it_says_so(serve: Serve) -> None:

@@ -116,15 +116,19 @@ class Turn:
         The system prompt is left out, as it may name a time or a folder. Ids of tool calls count, so two agents
         doing the same work are told apart from their second request on.
         """
-        digest = blake2b(digest_size=12)
+        parts: list[bytes] = []
         for message in self.messages:
-            digest.update(b"\x00" + message.role.encode() + b"\x00" + message.text.encode("utf-8", "surrogatepass"))
+            parts += (b"\x00", message.role.encode(), b"\x00", _bytes(message.text))
             for call in message.calls:
                 arguments = orjson.dumps(call.arguments, option=orjson.OPT_SORT_KEYS)
-                digest.update(b"\x01" + call.id.encode() + b"\x01" + call.name.encode() + b"\x01" + arguments)
+                parts += (b"\x01", call.id.encode(), b"\x01", call.name.encode(), b"\x01", arguments)
             for result in message.results:
-                digest.update(b"\x02" + result.id.encode() + b"\x02" + result.text.encode("utf-8", "surrogatepass"))
-        return digest.hexdigest()
+                parts += (b"\x02", result.id.encode(), b"\x02", _bytes(result.text))
+        return blake2b(b"".join(parts), digest_size=12).hexdigest()
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
 
 
 class Conversation:

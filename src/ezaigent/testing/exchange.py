@@ -102,7 +102,9 @@ class Exchange:
         fault = server.next_fault(turn)
         if fault is not None and fault.kind in REFUSALS:
             return await self._refuse(fault)
-        standing = server.limiter.take(self.record.key, turn.provider, turn.model, input_tokens(turn))
+        standing = None
+        if server.limiter.active:
+            standing = server.limiter.take(self.record.key, turn.provider, turn.model, input_tokens(turn))
         if standing is not None and standing.retry_after > 0:
             limited = Fault("rate_limit", retry_after=standing.retry_after)
             return await self._refuse(limited, "limit", standing)

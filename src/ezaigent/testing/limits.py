@@ -73,6 +73,11 @@ class RateLimiter:
         self._rules: list[tuple[str, str, Limits]] = []
         self._buckets: dict[tuple[str | None, str, str], tuple[_Bucket | None, _Bucket | None]] = {}
 
+    @property
+    def active(self) -> bool:
+        """Whether anything is limited."""
+        return bool(self._rules)
+
     def set(self, limits: Limits, *, provider: str = "*", model: str = "*") -> None:
         """Limit what matches; a later rule goes before an earlier one. Buckets start full."""
         self._rules.insert(0, (provider, model, limits))
@@ -85,8 +90,6 @@ class RateLimiter:
 
     def take(self, key: str | None, provider: str, model: str, cost: int) -> Standing | None:
         """Ask for one request of ``cost`` input tokens; None where nothing is limited."""
-        if not self._rules:
-            return None
         buckets = self._find(key, provider, model)
         if buckets is None:
             return None
