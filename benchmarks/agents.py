@@ -36,6 +36,8 @@ SUBJECTS = ("ours", "pydantic-ai", "aiohttp")
 class Folder:
     """A work tree without git or processes: the loop's own cost is measured."""
 
+    notes = ()
+
     def __init__(self, path: Path) -> None:
         self.path = path
 
@@ -228,7 +230,7 @@ def main() -> None:
         subject(given.subject, given.url, given.agents, given.latency, tuned=given.tuned)
         return
     print(conditions(turns=TURNS, result_bytes=SIZE))
-    rows = [(1, 0.0, SUBJECTS), (100, 0.5, SUBJECTS)]
+    rows: list[tuple[int, float, tuple[str, ...]]] = [(1, 0.0, SUBJECTS), (100, 0.5, SUBJECTS)]
     if not given.quick:
         rows.append((1000, 5.0, ("ours", "aiohttp")))
     for agents, latency, names in rows:

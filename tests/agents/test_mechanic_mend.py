@@ -191,3 +191,144 @@ async def test_mends(tmp_path: Path, case: str) -> None:
     assert not any(changed.startswith("tests/") for changed in bench.changed)
     assert path in bench.changed or case in {"renamed function", "renamed method", "key in the table", "label"}
     assert "passes now" in words
+
+
+async def test_mends_what_pytest_reports(tmp_path: Path) -> None:
+    """The same in pytest's own words, with an assertion that names values and places differently."""
+    files = {
+        "a.py": "RATE = 7\n\n\ndef gross(net):\n    return net + net * RATE // 100\n",
+        "tests/test_a.py": "from a import gross\n\n\ndef test_gross():\n    assert gross(100) == 119\n",
+    }
+    bench = Bench.of(tmp_path, files)
+    words = await bench.ask("Fix the failing tests", checks=("python3 -m pytest -q tests",))
+    assert bench.changed == {"a.py": files["a.py"].replace("RATE = 7", "RATE = 19")}
+    assert "a.py:1: 7 becomes 19" in words
+    assert bench.calls() == ["shell", "shell", "edit_file", "shell"]
+
+
+async def test_two_slips_are_mended_one_after_the_other(tmp_path: Path) -> None:
+    files = {
+        "a.py": "def double(x):\n    return x + 2\n\n\ndef shout(text):\n    return text.lower()\n",
+        "test_a.py": (
+            "import unittest\n\nfrom a import double, shout\n\n\nclass A(unittest.TestCase):\n"
+            "    def test_double(self):\n        self.assertEqual(double(5), 10)\n\n"
+            "    def test_shout(self):\n        self.assertEqual(shout('a'), 'A')\n"
+        ),
+    }
+    bench = Bench.of(tmp_path, files)
+    await bench.ask("Make `python3 -m unittest -q` pass")
+    assert bench.changed == {
+        "a.py": "def double(x):\n    return x * 2\n\n\ndef shout(text):\n    return text.upper()\n"
+    }
+
+
+async def test_says_what_was_tried_and_leaves_the_tree_alone(tmp_path: Path) -> None:
+    files = {
+        "a.py": "def name():\n    return 'x'\n",
+        "check.py": "import a\n\nassert a.name() == [3, 4]\n",
+    }
+    bench = Bench.of(tmp_path, files)
+    with pytest.raises(RunError) as failed:
+        await bench.ask("Make `python3 -B check.py` pass")
+    assert "'python3 -B check.py' still fails: " in str(failed.value)
+    assert "none of " in str(failed.value)
+    assert "tried: " in str(failed.value)
+    assert "\n" not in str(failed.value)
+    assert not failed.value.retryable
+    assert bench.changed == {}
+
+
+@pytest.mark.parametrize(
+    ("command", "reason"),
+    [
+        ("python3 no_such.py", "points at no code"),
+        ("make nothing", "make"),
+        ("./missing.sh now", "cannot be run here"),
+        ("python3 -c 'import nowhere_at_all'", "'nowhere_at_all' is not installed here"),
+    ],
+)
+async def test_a_check_that_no_edit_can_mend(tmp_path: Path, command: str, reason: str) -> None:
+    bench = Bench.of(tmp_path, {"a.py": "x = 1\n"})
+    with pytest.raises(RunError) as failed:
+        await bench.ask(f"Make `{command}` pass")
+    assert reason in str(failed.value)
+    assert bench.changed == {}
+
+
+async def test_tests_are_edited_only_where_the_task_says_so(tmp_path: Path) -> None:
+    files = {
+        "a.py": "def total(prices):\n    return sum(prices)\n",
+        "tests/__init__.py": "",
+        "tests/test_a.py": (
+            "import unittest\n\nimport a\n\n\nclass A(unittest.TestCase):\n    def test_it(self):\n"
+            "        self.assertEqual(a.total([]), 0)\n        self.assertEqual(a.total([1, 2]), 4)\n"
+        ),
+    }
+    bench = Bench.of(tmp_path, files)
+    with pytest.raises(RunError, match="still fails"):
+        await bench.ask("Make `python3 -m unittest -q tests.test_a` pass.")
+    assert bench.changed == {}
+    await Bench(tmp_path).ask("Make `python3 -m unittest -q tests.test_a` pass. The test itself is wrong.")
+    assert list(bench.changed) == ["tests/test_a.py"]
+
+
+async def test_scope_and_forbidden_places_are_kept(tmp_path: Path) -> None:
+    files = {
+        "a.py": "X = 1\n",
+        "b.py": "import a\n\nY = a.X\n",
+        "check.py": "import b\n\nassert b.Y == 3, f'expected 3, got {b.Y}'\n",
+    }
+    for words, scope in (("", ("b.py",)), (" Do not touch `a.py` or `check.py`.", ())):
+        bench = Bench(tmp_path) if (tmp_path / ".git").exists() else Bench.of(tmp_path, files)
+        with pytest.raises(RunError, match="still fails"):
+            await bench.ask(f"Make `python3 -B check.py` pass.{words}", scope=scope)
+        assert bench.changed == {}
+    await Bench(tmp_path).ask("Make `python3 -B check.py` pass.", scope=("a.py",))
+    assert bench.changed == {"a.py": "X = 3\n"}
+
+
+async def test_an_edit_that_hangs_or_litters_does_no_harm(tmp_path: Path) -> None:
+    files = {
+        "a.py": "def count(n):\n    i = 0\n    while i < n:\n        i += 1\n    return i - 1\n",
+        "check.py": "import a\n\nopen('litter.txt', 'w').close()\n"
+        "assert a.count(3) == 3, f'expected 3, got {a.count(3)}'\n",
+        ".gitignore": "litter.txt\n",
+    }
+    bench = Bench.of(tmp_path, files)
+    await bench.ask("Make `python3 -B check.py` pass")
+    assert bench.shell("python3 -B check.py").startswith("exit code: 0")
+    assert list(bench.changed) == ["a.py"]
+
+
+async def test_a_check_by_ruff_is_mended_by_ruff(tmp_path: Path) -> None:
+    files = {
+        "a.py": "import os\nimport sys\nx=1\nif x == None:\n    print(sys.path)\n",
+        "pyproject.toml": '[tool.ruff.lint]\nselect = ["E", "F", "I"]\n',
+    }
+    bench = Bench.of(tmp_path, files)
+    words = await bench.ask(
+        "Make the check pass", checks=("ruff check --no-cache . && ruff format --no-cache --check .",)
+    )
+    assert bench.changed == {"a.py": "import sys\n\nx = 1\nif x is None:\n    print(sys.path)\n"}
+    assert "passes now" in words
+
+
+async def test_an_undefined_name_found_by_ruff_is_searched(tmp_path: Path) -> None:
+    bench = Bench.of(tmp_path, {"a.py": "def area(width, height):\n    return width * heigth\n"})
+    await bench.ask("Make `ruff check --no-cache .` pass")
+    assert bench.changed == {"a.py": "def area(width, height):\n    return width * height\n"}
+
+
+async def test_edits_are_taken_back_where_another_check_breaks(tmp_path: Path) -> None:
+    files = {
+        "a.py": "X = 1\n",
+        "one.py": "import a\n\nassert a.X == 1, f'expected 1, got {a.X}'\n",
+        "two.py": "import a\n\nassert a.X == 2, f'expected 2, got {a.X}'\n",
+    }
+    bench = Bench.of(tmp_path, files)
+    with pytest.raises(RunError, match=r"lets 'python3 -B one\.py' fail; nothing was changed"):
+        await bench.ask(
+            "Do not touch `one.py` and `two.py`. Make the checks pass.",
+            checks=("python3 -B one.py", "python3 -B two.py"),
+        )
+    assert bench.changed == {}

@@ -20,11 +20,11 @@ _MAKERS: dict[str, Callable[[SandboxSettings, View], Sandbox]] = {
     "bubblewrap": lambda settings, view: BubblewrapSandbox(settings, view, groups=find_parent()),
     # Without a control group: the kernel counts for an ordinary user, the watch for root.
     "bubblewrap-watched": lambda settings, view: BubblewrapSandbox(settings, view, groups=None, seal=False),
-    "landlock": lambda settings, view: LandlockSandbox(settings, view, groups=find_parent(), own_network=True),
+    "landlock": lambda settings, view: LandlockSandbox(settings, view, own_network=True),
     # As in a container: no namespaces at all.
-    "landlock-bare": lambda settings, view: LandlockSandbox(settings, view, groups=None, own_network=False),
+    "landlock-bare": lambda settings, view: LandlockSandbox(settings, view, own_network=False),
     # As on Linux 6.2, the oldest that serves.
-    "landlock-old": lambda settings, view: LandlockSandbox(settings, view, groups=None, own_network=False, abi=3),
+    "landlock-old": lambda settings, view: LandlockSandbox(settings, view, own_network=False, abi=3),
     "off": lambda settings, view: NoSandbox(settings, view, groups=find_parent()),
 }
 

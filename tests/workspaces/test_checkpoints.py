@@ -326,7 +326,14 @@ async def test_unreadable_files_keep_their_last_content(tmp_path: Path) -> None:
         [*powerless, sys.executable, str(script), str(tmp_path)], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == ["README.md:one", "new:two", "None"]
+    assert done.stdout.splitlines() == [
+        "README.md:one",
+        "new:two",
+        "could not be read and are not in it as they are: README.md",
+        "None",
+        "['.git', 'README.md', 'new'] one",
+        "1 False",
+    ]
 
 
 UNREADABLE = """
@@ -335,21 +342,43 @@ from pathlib import Path
 from ezaigent.core.settings import SandboxSettings, WorkspaceSettings
 from ezaigent.workspaces import Workspaces, detect
 
+
 async def main(folder):
     source = folder / "source"
-    run = lambda *words: subprocess.run(["git", "-C", str(source), "-c", "user.name=n", "-c", "user.email=e", *words], check=True, capture_output=True, text=True).stdout
+
+    def git(*words):
+        words = ["git", "-C", str(source), "-c", "user.name=n", "-c", "user.email=e", *words]
+        return subprocess.run(words, check=True, capture_output=True, text=True).stdout
+
     source.mkdir()
-    run("init", "-q"); (source / "README.md").write_text("one"); run("add", "."); run("commit", "-qm", "m")
+    git("init", "-q")
+    (source / "README.md").write_text("one")
+    git("add", ".")
+    git("commit", "-qm", "m")
     spaces = Workspaces(folder / "home", WorkspaceSettings(), await detect(SandboxSettings(level="off")))
     tree = await spaces.open(task_id="t", repo=str(source), base=None)
-    (tree.path / "README.md").write_text("changed"); (tree.path / "README.md").chmod(0)
+    (tree.path / "README.md").write_text("changed")
+    (tree.path / "README.md").chmod(0)
     (tree.path / "new").write_text("two")
-    (tree.path / "closed").mkdir(); (tree.path / "closed" / "x").write_text("x"); (tree.path / "closed").chmod(0)
+    (tree.path / "closed").mkdir()
+    (tree.path / "closed" / "x").write_text("x")
+    (tree.path / "closed").chmod(0)
     commit = await tree.checkpoint("one")
     change = await tree.publish(await tree.commit(message="m", author="a", trailers={}))
-    for name in run("ls-tree", "-r", "--name-only", change.commit).split():
-        print(name + ":" + run("show", change.commit + ":" + name))
+    for name in git("ls-tree", "-r", "--name-only", change.commit).split():
+        print(name + ":" + git("show", change.commit + ":" + name))
+    print(change.note)
     print(await tree.checkpoint("two"))
+    (tree.path / "extra").mkdir()
+    (tree.path / "extra" / "y").write_text("y")
+    (tree.path / "extra").chmod(0)
+    tree.path.chmod(0o500)
+    await tree.close()
+    tree = await spaces.open(task_id="t", repo=str(source), base=None, checkpoint=commit)
+    print(sorted(path.name for path in tree.path.iterdir()), (tree.path / "README.md").read_text())
+    await tree.close()
+    print((await spaces.clean({"t": 0.0})).worktrees, tree.path.exists())
+
 
 asyncio.run(main(Path(sys.argv[1])))
 """

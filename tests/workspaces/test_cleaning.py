@@ -7,11 +7,11 @@ import time
 from pathlib import Path
 
 import pytest
+from tests.workspaces.conftest import Source
 
 from ezaigent.core.errors import UnavailableError
 from ezaigent.core.settings import WorkspaceSettings
 from ezaigent.workspaces import Sandbox, Workspaces
-from tests.workspaces.conftest import Source
 
 DAY = 86400.0
 

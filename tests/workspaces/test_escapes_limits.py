@@ -14,13 +14,14 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 from confined import CONFINED, EVERY, alive, build
 
 from ezaigent.core.settings import SandboxSettings
 from ezaigent.workspaces.sandbox import CommandResult, Sandbox
 from ezaigent.workspaces.sandbox.output import FLOOD
-from ezaigent.workspaces.sandbox.watch import descendants
+from ezaigent.workspaces.sandbox.watch import usage
 
 pytestmark = pytest.mark.sandbox
 
@@ -66,7 +67,7 @@ def services(tmp_path: Path) -> Iterator[dict[str, socket.socket]]:
         ):
             made[name] = stack.enter_context(socket.socket(family, kind))
             made[name].bind(address)
-            made[name].setblocking(False)
+            made[name].settimeout(0)
             if kind == socket.SOCK_STREAM:
                 made[name].listen()
         yield made
@@ -203,7 +204,8 @@ async def test_huge_files(level: str, tree: Path) -> None:
     assert result.exit_code == 128 + signal.SIGXFSZ
     sparse = 'truncate -s 100G a; python3 -c \'import os; f = open("b", "wb"); f.seek(10**11); f.write(b"x")\''
     result = await sandbox.run(f"{sparse}; fallocate -l 100M c; cp big d; cat big big big > e", cwd=tree, writable=tree)
-    assert all(path.stat().st_size <= MIB for path in tree.iterdir())
+    sizes = [path.stat().st_size for path in tree.iterdir()]  # noqa: ASYNC240
+    assert max(sizes) <= MIB
 
 
 async def test_memory_of_one_process(level: str, tree: Path) -> None:
@@ -230,11 +232,21 @@ async def test_the_temporary_folder_in_memory_is_bounded(tree: Path) -> None:
         assert "No space left" in result.output
 
 
+# Each stops by itself after a thousand, so that a limit that fails is a failed test and not a lost machine.
 BOMBS = {
-    "shell": "bomb() { bomb | bomb & }; bomb; sleep 30; :",
-    "python": "python3 -c 'import os\nwhile True:\n    try: os.fork()\n    except OSError: pass'",
-    "detached": "python3 -c 'import os\nwhile True:\n    try:\n        if os.fork() == 0: os.setsid()\n    except OSError: pass'",
-    "threads": "python3 -c 'import threading, time\nwhile True:\n    try: threading.Thread(target=time.sleep, args=(99,)).start()\n    except RuntimeError: pass'",
+    "shell": "i=0; while [ $i -lt 1000 ]; do sleep 30 & i=$((i + 1)); done; wait; :",
+    "python": (
+        "python3 -c 'import os, time\nfor _ in range(1000):\n"
+        "  try:\n    if os.fork() == 0: time.sleep(30); os._exit(0)\n  except OSError: pass\ntime.sleep(30)'"
+    ),
+    "detached": (
+        "python3 -c 'import os, time\nfor _ in range(1000):\n"
+        "  try:\n    if os.fork() == 0: os.setsid(); time.sleep(30); os._exit(0)\n  except OSError: pass\ntime.sleep(30)'"
+    ),
+    "threads": (
+        "python3 -c 'import threading, time\nfor _ in range(1000):\n"
+        "  try: threading.Thread(target=time.sleep, args=(30,)).start()\n  except RuntimeError: pass'"
+    ),
 }
 
 
@@ -246,14 +258,13 @@ async def test_fork_bombs(level: str, tree: Path, mark: str, bomb: str) -> None:
     )
     most = 0
     while not running.done():
-        most = max(most, len(descendants(os.getpid())))
+        most = max(most, usage(os.getpid(), enough=2000).tasks)
         await asyncio.sleep(0.02)
     result = await running
     assert not alive(mark)
     assert result.exit_code != 0
-    # Where the kernel counts, not one more; where the watch does, it may come some steps late.
-    counted = (await build(level)).description.endswith(("control group", "the kernel"))
-    assert most <= (60 if counted and bomb != "threads" else 20_000)
+    if "watch" not in sandbox.description:  # that may come some steps late
+        assert most <= 60
     if bomb != "shell":  # that one may die of its first refused fork
         assert result.limit == "processes"
 
@@ -309,7 +320,7 @@ async def test_a_storm_of_short_daemons_is_outrun(level: str, tree: Path, mark: 
 
 
 async def test_signals_reach_nobody_outside(sandbox: Sandbox, tree: Path) -> None:
-    with subprocess.Popen(["sleep", "100"]) as victim:
+    with subprocess.Popen(["sleep", "100"]) as victim:  # noqa: ASYNC220
         # Each process that a command could name: everybody, the worker, its group, its parent, a sibling.
         targets = f"{victim.pid} {os.getpid()} -{os.getpgid(0)} {os.getppid()} -1"
         command = (
@@ -317,7 +328,7 @@ async def test_signals_reach_nobody_outside(sandbox: Sandbox, tree: Path) -> Non
         )
         await sandbox.run(command, cwd=tree, writable=tree)
         assert victim.poll() is None
-        assert Path(f"/proc/{victim.pid}/stat").read_text().rpartition(")")[2].split()[0] in {"S", "R", "D"}
+        assert psutil.Process(victim.pid).status() != psutil.STATUS_STOPPED
         victim.kill()
 
 
@@ -342,7 +353,7 @@ async def test_nothing_of_the_private_homes_stays_behind(level: str, tree: Path)
         'echo "$HOME"; touch "$HOME/file"; mkdir -m 0 "$TMPDIR/x"', cwd=tree, writable=tree
     )
     assert result.exit_code == 0
-    assert not Path(result.output.strip()).exists()
+    assert not Path(result.output.strip()).exists()  # noqa: ASYNC240
 
 
 async def test_stopping_its_own_supervisor_does_not_help_a_command(level: str, tree: Path, mark: str) -> None:

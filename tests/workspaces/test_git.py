@@ -8,12 +8,12 @@ import time
 from pathlib import Path
 
 import pytest
+from tests.workspaces.conftest import Source
 
 from ezaigent.core.errors import UnavailableError
 from ezaigent.workspaces import Git
 from ezaigent.workspaces.credentials import Credential
 from ezaigent.workspaces.git import GitFailed, scrub
-from tests.workspaces.conftest import Source
 
 
 async def test_a_failure_is_one_line_with_gits_reason(source: Source) -> None:
@@ -78,15 +78,19 @@ async def until_gone(word: str) -> None:
 
 def test_scrubbing() -> None:
     text = "fatal: unable to access 'https://me:pa%2Fss@host/x': pa/ss was refused, see ssh://git@host"
-    assert scrub(text, Credential("me", "pa/ss").secrets) == (
+    assert scrub(text, Credential("host", "me", "pa/ss").secrets) == (
         "fatal: unable to access 'https://host/x': *** was refused, see ssh://host"
     )
-    assert "tok" not in repr(Credential("me", "tok"))
+    assert "tok" not in repr(Credential("host", "me", "tok"))
 
 
 async def test_what_the_other_side_says_is_scrubbed(tmp_path: Path) -> None:
     result = await Git().run(
-        "ls-remote", "http://user:hunter2@127.0.0.1:9/x", network=True, credential=Credential("user", "hunter2"), ok=()
+        "ls-remote",
+        "http://user:hunter2@127.0.0.1:9/x",
+        network=True,
+        credential=Credential("127.0.0.1:9", "user", "hunter2"),
+        ok=(),
     )
     assert result.code != 0
     assert "hunter2" not in result.err

@@ -7,16 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.workspaces.conftest import Canary, Source
 
 from ezaigent.core.errors import EzAigentError, UsageError
 from ezaigent.workspaces import Workspaces, check_repository
-from tests.workspaces.conftest import Canary, Source
 
-HOOKS = (
-    "applypatch-msg commit-msg fsmonitor-watchman post-applypatch post-checkout post-commit post-index-change post-merge "
-    "post-receive post-rewrite post-update pre-applypatch pre-auto-gc pre-commit pre-merge-commit pre-push pre-rebase "
-    "pre-receive prepare-commit-msg proc-receive push-to-checkout reference-transaction sendemail-validate update"
-).split()
+HOOKS = ["applypatch-msg", "commit-msg", "fsmonitor-watchman", "post-applypatch", "post-checkout", "post-commit", "post-index-change", "post-merge", "post-receive", "post-rewrite", "post-update", "pre-applypatch", "pre-auto-gc", "pre-commit", "pre-merge-commit", "pre-push", "pre-rebase", "pre-receive", "prepare-commit-msg", "proc-receive", "push-to-checkout", "reference-transaction", "sendemail-validate", "update"]
 
 
 def plant(git_folder: Path, canary: Canary, program: Path, hooks: Path) -> None:

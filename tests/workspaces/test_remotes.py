@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import cast
 
 import pytest
+from tests.workspaces.conftest import Source
 
 from ezaigent.core.errors import UnavailableError
 from ezaigent.core.settings import WorkspaceSettings
 from ezaigent.workspaces import Sandbox, Workspaces, check_repository
-from tests.workspaces.conftest import Source
 
 TOKEN = "s3cr3t/t0ken+x"
 TOKEN_IN_URL = "s3cr3t%2Ft0ken%2Bx"
@@ -26,6 +26,9 @@ TOKEN_IN_URL = "s3cr3t%2Ft0ken%2Bx"
 class _Server(ThreadingHTTPServer):
     root: Path
     seen: list[str]
+    logins: list[str]
+    elsewhere: str | None = None
+    """Where all requests are sent instead."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -45,6 +48,12 @@ class _Handler(BaseHTTPRequestHandler):
     def _serve(self) -> None:
         server = cast("_Server", self.server)
         server.seen.append(f"{self.command} {self.path}")
+        server.logins.append(self.headers.get("Authorization", ""))
+        if server.elsewhere is not None:
+            self.send_response(301)
+            self.send_header("Location", server.elsewhere + self.path)
+            self.end_headers()
+            return
         wanted = "Basic " + base64.b64encode(f"robot:{TOKEN}".encode()).decode()
         if self.headers.get("Authorization") != wanted:
             self.send_response(401)
@@ -103,8 +112,18 @@ def shared(make_source: Callable[..., Source], tmp_path: Path) -> Source:
 
 @pytest.fixture
 def server(tmp_path: Path, shared: Source) -> Iterator[_Server]:
+    yield from serve(tmp_path)
+
+
+@pytest.fixture
+def thief(tmp_path: Path) -> Iterator[_Server]:
+    """A second server, which writes down the logins that it is given."""
+    yield from serve(tmp_path)
+
+
+def serve(tmp_path: Path) -> Iterator[_Server]:
     server = _Server(("127.0.0.1", 0), _Handler)
-    server.root, server.seen = tmp_path / "served", []
+    server.root, server.seen, server.logins = tmp_path / "served", [], []
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     yield server
@@ -189,6 +208,17 @@ async def test_a_login_in_the_url_is_not_handed_to_the_persons_helper(
     url = f"http://robot:{TOKEN_IN_URL}@127.0.0.1:{server.server_port}/team/project.git"
     await workspaces.open(task_id="t1", repo=url, base=None)
     assert not (tmp_path / "store").exists()
+
+
+async def test_a_redirect_to_another_host_does_not_get_the_login(
+    workspaces: Workspaces, server: _Server, thief: _Server
+) -> None:
+    server.elsewhere = f"http://127.0.0.1:{thief.server_port}"
+    url = f"http://robot:{TOKEN_IN_URL}@127.0.0.1:{server.server_port}/team/project.git"
+    with pytest.raises(UnavailableError):
+        await workspaces.open(task_id="t1", repo=url, base=None)
+    assert thief.seen
+    assert not any(thief.logins)
 
 
 async def test_a_repository_that_is_not_there(workspaces: Workspaces, server: _Server) -> None:

@@ -58,4 +58,4 @@ def test_memory_stays_bounded_with_many_small_chunks() -> None:
     for _ in range(50_000):
         output.feed(b"ab")
     assert output.dropped == 99_000
-    assert sum(map(len, output._tail)) <= 502
+    assert sum(map(len, output._tail)) <= 502  # pyright: ignore[reportPrivateUsage]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ezaigent.workspaces import outside
+
 if TYPE_CHECKING:
     from pydantic_ai_harness.planning import InMemoryPlanStore
 
@@ -23,6 +25,4 @@ class Deps:
 
     def in_scope(self, path: str) -> bool:
         """Whether the task may change ``path`` (relative to the root, with slashes)."""
-        from ezaigent.agents.scope import in_scope
-
-        return in_scope(path, self.scope)
+        return not outside([path], self.scope)

@@ -27,6 +27,7 @@ You are a software engineer who works alone on one task in a git work tree. Nobo
   it.\
 """
 
+CONTINUED: Final = "An earlier attempt has left its work in the tree; look at it before you start anew."
 _CHECK_OUTPUT: Final = 6000
 """Characters of a failing check's output that are told to the agent."""
 
@@ -41,15 +42,14 @@ def instructions(profile: Profile) -> str:
     return "\n\n".join(parts)
 
 
-def opening(task: Task, *, continued: bool) -> str:
-    """Return the first message: the task, its checks and scope, and whether the tree may hold a part of the work."""
+def opening(task: Task, *, notes: Sequence[str] = ()) -> str:
+    """Return the first message: the task, its checks and scope, and what else is to be known about the tree."""
     parts = [task.prompt]
     if task.checks:
         parts.append("Checks:\n" + "\n".join(f"- `{command}`" for command in task.checks))
     if task.scope:
         parts.append("Scope:\n" + "\n".join(f"- `{glob}`" for glob in task.scope))
-    if continued:
-        parts.append("An earlier attempt has left its work in the tree; look at it before you start anew.")
+    parts.extend(notes)
     return "\n\n".join(parts)
 
 

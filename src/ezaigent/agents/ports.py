@@ -48,7 +48,7 @@ class Workplace(Protocol):
         ...
 
     async def run(
-        self, command: str, *, timeout: float | None = None, on_output: Callable[[str], None] | None = None
+        self, command: str, *, timeout: float | None = None, on_output: OnOutput | None = None
     ) -> CommandResult:
         """Run a shell command in the sandbox; cancelling ends it with all its descendants."""
         ...

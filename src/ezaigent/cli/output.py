@@ -42,6 +42,9 @@ STATE_SIGN: Mapping[str, str] = {
 """Colour is never the only sign."""
 
 
+_NARROWEST = 12
+"""Columns of the terminal that a title keeps whatever happens."""
+
 _CONTROL = dict.fromkeys((*range(9), *range(11, 32), *range(127, 160)), "�")
 
 
@@ -77,17 +80,25 @@ def state_text(state: str) -> Text:
     return Text(f"{STATE_SIGN.get(state, ' ')} {state}", style=STATE_STYLE.get(state, ""))
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, title: str | None = None) -> Table:
-    """Return a table whose last text column takes the space that is left; ``#`` before a name aligns right."""
+def table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Table:
+    """Return a table that fits the terminal: ``title`` gives way first. ``#`` before a name aligns right."""
     from rich.table import Table
 
-    made = Table(title=title, box=None, pad_edge=False, header_style="bold", title_justify="left")
-    for column in columns:
-        justify = "right" if column.startswith("#") else "left"
-        ratio = 1 if column == "title" else None
-        made.add_column(column.lstrip("#"), justify=justify, ratio=ratio, no_wrap=True, overflow="ellipsis")
-    for row in rows:
-        made.add_row(*(cell if isinstance(cell, Text) else safe(cell) for cell in row))
+    cells = [[cell if isinstance(cell, Text) else Text(str(cell).translate(_CONTROL)) for cell in row] for row in rows]
+    names = [column.lstrip("#") for column in columns]
+    widths = [max(len(name), *(row[place].cell_len for row in cells), 0) for place, name in enumerate(names)]
+    taken = sum(width for name, width in zip(names, widths, strict=True) if name != "title") + 2 * len(names)
+    made = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for column, name in zip(columns, names, strict=True):
+        made.add_column(
+            name,
+            justify="right" if column.startswith("#") else "left",
+            max_width=max(_NARROWEST, out.width - taken) if name == "title" else None,
+            no_wrap=True,
+            overflow="ellipsis",
+        )
+    for row in cells:
+        made.add_row(*row)
     return made
 
 

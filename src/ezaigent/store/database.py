@@ -78,8 +78,11 @@ class Database:
         self._callbacks: set[Callable[[], None]] = set()
 
     @classmethod
-    async def open(cls, url: str, *, migrate: bool = True) -> Self:
+    async def open(cls, url: str, *, migrate: bool = True, patience: float = 30.0) -> Self:
         """Open ``sqlite:///absolute/path`` or ``postgresql://…`` and bring its schema up to date.
+
+        An open database that another process keeps locked, or whose server is away, is tried again for ``patience``
+        seconds before ``UnavailableError``.
 
         Raises ``UnavailableError`` when it cannot be reached, is read-only, or was made by a newer version of the
         product, and ``UsageError`` for another kind of URL.
@@ -89,11 +92,11 @@ class Database:
         if scheme == "sqlite":
             from ezaigent.store.sqlite import SqliteBackend
 
-            backend = await SqliteBackend.open(Path("/" + rest.lstrip("/")))
+            backend = await SqliteBackend.open(Path("/" + rest.lstrip("/")), patience)
         elif scheme in {"postgresql", "postgres"}:
             from ezaigent.store.postgres import PostgresBackend
 
-            backend = await PostgresBackend.open(f"postgresql://{rest}")
+            backend = await PostgresBackend.open(f"postgresql://{rest}", patience)
         else:
             raise UsageError(f"unknown kind of database {scheme!r}: use sqlite:///path or postgresql://host/name")
         db = cls(backend)

@@ -89,14 +89,14 @@ def emit_many(conn: Connection, rows: Sequence[NewEvent]) -> None:
         clock = time.time()
         _insert(conn, [(clock, *value[1:]) if value[0] is None else value for value in values])
         return
-    if not conn.info.get(_FLOOR):
+    if conn.info.get(_FLOOR) is not conn.get_transaction():
         _take_floor.run(conn)
-        conn.info[_FLOOR] = True
+        conn.info[_FLOOR] = conn.get_transaction()
     _write.run(conn, *columnwise(values))
 
 
-def begin_emitting(conn: Connection) -> None:
-    """Forget what an earlier transaction, or a rolled back savepoint, held on this connection."""
+def savepoint_lost(conn: Connection) -> None:
+    """Take the lock anew with the next event: a rolled back savepoint may have taken it along."""
     conn.info.pop(_FLOOR, None)
 
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 from sqlalchemy import Connection
 
 from ezaigent.core.errors import UnavailableError
-from ezaigent.store.events import begin_emitting
+from ezaigent.store.events import savepoint_lost
 
 _BATCH: Final = 256
 """Writes that share one transaction at most, so that the first of them does not wait for long."""
@@ -37,7 +37,6 @@ def run_writes(
     when one fails the caller rolls back and comes again without it, so functions must bear being run again.
     """
     savepoints = len(writes) > 1 and not optimistic
-    begin_emitting(conn)
     for write in writes:
         write.result = write.error = None
         if savepoints:
@@ -49,7 +48,7 @@ def run_writes(
             if not savepoints:
                 return False
             control("ROLLBACK TO SAVEPOINT one")
-            begin_emitting(conn)
+            savepoint_lost(conn)
         if savepoints:
             control("RELEASE SAVEPOINT one")
     return True

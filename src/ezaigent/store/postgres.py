@@ -15,8 +15,6 @@ from ezaigent.store.events import end_emitting
 from ezaigent.store.failures import broken_connection, explain, transient
 from ezaigent.store.lane import Write, run_writes
 
-_PATIENCE: Final = 30.0
-"""Seconds that a transaction is tried again while the server cannot be reached."""
 _PAUSE: Final = (0.02, 0.1, 0.25, 0.5, 1.0)
 """Seconds between those tries."""
 _SETTINGS: Final = {
@@ -34,8 +32,9 @@ class PostgresBackend:
 
     dialect: Literal["sqlite", "postgresql"] = "postgresql"
 
-    def __init__(self, url: str) -> None:
-        """Prepare; ``open`` does the work."""
+    def __init__(self, url: str, patience: float) -> None:
+        """Prepare; ``open`` does the work. ``patience`` is how long to try again while the server is away."""
+        self._patience = patience
         parsed = make_url(url).set(drivername="postgresql+asyncpg")
         if "sslmode" in parsed.query:  # libpq's name for it
             parsed = parsed.difference_update_query(["sslmode"]).update_query_dict({"ssl": parsed.query["sslmode"]})
@@ -44,7 +43,7 @@ class PostgresBackend:
             parsed,
             pool_size=6,
             max_overflow=6,
-            pool_timeout=_PATIENCE,
+            pool_timeout=patience,
             connect_args={"timeout": 10, "server_settings": {"application_name": "ezaigent"}},
         )
         event.listen(self._engine.sync_engine, "connect", _configure)
@@ -52,9 +51,9 @@ class PostgresBackend:
         self._apart = _Writer(self._engine)
 
     @classmethod
-    async def open(cls, url: str) -> Self:
+    async def open(cls, url: str, patience: float) -> Self:
         """Connect once. Raises ``UnavailableError`` when the server cannot be used."""
-        backend = cls(url)
+        backend = cls(url, patience)
         try:
             await backend._writer.connection()
         except Exception as error:  # noqa: BLE001 - explained, and raised again
@@ -69,7 +68,7 @@ class PostgresBackend:
         commit got no answer raises ``UnavailableError``, because it may have been made.
         """
         writer = self._apart if apart else self._writer
-        deadline, tries = time.monotonic() + _PATIENCE, 0
+        deadline, tries = time.monotonic() + self._patience, 0
         while (failure := await writer.run(writes)) is not None:
             if not _again(failure) or time.monotonic() > deadline:
                 raise explain(failure, self.where) from failure
@@ -90,7 +89,7 @@ class PostgresBackend:
 
     async def read(self, fn: Callable[[Connection], Any]) -> Any:
         """Run ``fn`` on a connection of the pool; each statement sees what is committed when it begins."""
-        deadline, tries = time.monotonic() + _PATIENCE, 0
+        deadline, tries = time.monotonic() + self._patience, 0
         while True:
             try:
                 async with self._engine.connect() as conn:

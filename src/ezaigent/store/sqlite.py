@@ -16,13 +16,12 @@ from typing import Any, Final, Literal, Self
 from sqlalchemy import Connection, create_engine
 from sqlalchemy.pool import NullPool
 
+from ezaigent.core.errors import UnavailableError
 from ezaigent.store.events import end_emitting
 from ezaigent.store.failures import explain
 from ezaigent.store.lane import Write, run_writes
 
 _READERS: Final = 4
-_PATIENCE: Final = 20.0
-"""Seconds to wait for another process that writes before giving up."""
 
 
 class SqliteBackend:
@@ -34,8 +33,9 @@ class SqliteBackend:
 
     dialect: Literal["sqlite", "postgresql"] = "sqlite"
 
-    def __init__(self, path: Path) -> None:
-        """Prepare; ``open`` does the work."""
+    def __init__(self, path: Path, patience: float) -> None:
+        """Prepare; ``open`` does the work. ``patience`` is how long to wait for another process that writes."""
+        self._patience = patience
         self.where = f"{str(path)!r}"
         self._path = path
         self._engine = create_engine("sqlite://", creator=self._connect, poolclass=NullPool)
@@ -47,9 +47,9 @@ class SqliteBackend:
         self._driver: sqlite3.Connection
 
     @classmethod
-    async def open(cls, path: Path) -> Self:
+    async def open(cls, path: Path, patience: float) -> Self:
         """Open or create the file. Raises ``UnavailableError`` when it cannot be written."""
-        backend = cls(path)
+        backend = cls(path, patience)
         try:
             await asyncio.get_running_loop().run_in_executor(backend._committer, backend._open_writer)
         except Exception as error:  # noqa: BLE001 - explained, and raised again
@@ -94,7 +94,7 @@ class SqliteBackend:
 
     def _connect(self) -> sqlite3.Connection:
         driver = sqlite3.connect(
-            self._path, timeout=_PATIENCE, isolation_level=None, check_same_thread=False, cached_statements=512
+            self._path, timeout=self._patience, isolation_level=None, check_same_thread=False, cached_statements=512
         )
         driver.execute("PRAGMA foreign_keys = ON")
         driver.execute("PRAGMA synchronous = FULL")
@@ -106,7 +106,10 @@ class SqliteBackend:
     def _open_writer(self) -> None:
         if not self._path.exists():
             # Prompts are nobody else's business; the WAL takes over these permissions.
-            os.close(os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600))
+            try:
+                os.close(os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600))
+            except OSError as error:
+                raise UnavailableError(f"the database {self.where} cannot be made: {error.strerror}") from None
         self._writer = self._engine.connect()
         self._open.append(self._writer)
         self._driver = _driver(self._writer)
@@ -116,7 +119,7 @@ class SqliteBackend:
         self._driver.execute("PRAGMA busy_timeout = 0")  # waiting for another process must not stop the loop
 
     async def _begin(self) -> None:
-        deadline = time.monotonic() + _PATIENCE
+        deadline = time.monotonic() + self._patience
         while True:
             try:
                 self._driver.execute("BEGIN IMMEDIATE")
@@ -126,6 +129,7 @@ class SqliteBackend:
                     raise explain(error, self.where) from error
                 await asyncio.sleep(random.uniform(0.0005, 0.003))  # noqa: S311 - only spreads tries
             else:
+                self._writer.begin()  # the toolkit must know of it, or a function without SQL would leave it open
                 return
 
     def _control(self, statement: str) -> None:

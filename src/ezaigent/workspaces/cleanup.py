@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -12,7 +13,7 @@ from typing import Final
 
 from ezaigent.core.errors import EzAigentError
 from ezaigent.core.settings import WorkspaceSettings
-from ezaigent.workspaces.layout import Layout, admin_folder, remove_tree, untie
+from ezaigent.workspaces.layout import Layout, admin_folder, open_up, remove_tree, untie
 from ezaigent.workspaces.locks import Locks
 from ezaigent.workspaces.mirrors import Mirror, Mirrors
 from ezaigent.workspaces.models import Cleaned
@@ -85,12 +86,17 @@ class Cleaning:
             if is_in_use(notes):
                 return
             mirror = self._mirror_of(task_id)
-            if mirror is not None:
-                await self._save_unsaved(mirror, task_id, path, notes)
-                untie(mirror.path, task_id)
-            await asyncio.to_thread(remove_tree, path)
+            if mirror is None:
+                return  # nothing says what is saved of it, so it stays
+            await asyncio.to_thread(open_up, path)
+            await self._save_unsaved(mirror, task_id, path, notes)
+            # One step, so that a crash never leaves half a tree that would look like unsaved work.
+            gone = path.with_name(f"{task_id}.stale-{secrets.token_hex(4)}")
+            path.rename(gone)
+            self._worktrees += 1
+            untie(mirror.path, task_id)
             await asyncio.to_thread(remove_tree, notes)
-            self._worktrees += not path.exists()
+            await asyncio.to_thread(remove_tree, gone)
 
     def _mirror_of(self, task_id: str) -> Mirror | None:
         for path in self.mirrors.paths():

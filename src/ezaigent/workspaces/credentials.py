@@ -12,7 +12,13 @@ from functools import cache
 from pathlib import Path
 from urllib.parse import quote
 
+# A server may redirect to another one, for which git would ask again: the login is for one host only.
 _ASKPASS = """#!/bin/sh
+host=$EZAIGENT_GIT_HOST
+case "$1" in
+*"//$host'"* | *"@$host'"* | *"//$host/"* | *"@$host/"*) ;;
+*) exit 1 ;;
+esac
 case "$1" in
 Username*) printf '%s\\n' "$EZAIGENT_GIT_USERNAME" ;;
 *) printf '%s\\n' "$EZAIGENT_GIT_PASSWORD" ;;
@@ -24,6 +30,8 @@ esac
 class Credential:
     """A user name and password, or token, for one remote."""
 
+    host: str
+    """The only host it is for, with the port where the URL has one."""
     username: str
     password: str = field(repr=False)
 
@@ -37,6 +45,7 @@ class Credential:
         """Return the variables that make git ask a program of ours, which answers from its environment."""
         return {
             "GIT_ASKPASS": _program(),
+            "EZAIGENT_GIT_HOST": self.host,
             "EZAIGENT_GIT_USERNAME": self.username,
             "EZAIGENT_GIT_PASSWORD": self.password,
         }

@@ -13,11 +13,14 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import stat
 from dataclasses import dataclass
 from pathlib import Path
+from zlib import crc32
 
 from ezaigent.core.errors import UsageError
 
+_LOCKS = 256
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
 
 
@@ -53,8 +56,11 @@ class Layout:
         return self.notes / task_id
 
     def lock(self, task_id: str) -> Path:
-        """Return the file that is locked while the task's tree is opened or removed."""
-        return self.notes / f"{task_id}.lock"
+        """Return the file that is locked while the task's tree is opened or removed.
+
+        Tasks share a fixed number of them, because a lock's file must never be removed.
+        """
+        return self.notes / "locks" / f"{crc32(task_id.encode()) % _LOCKS}.lock"
 
 
 def admin_folder(mirror: Path, name: str) -> Path:
@@ -95,6 +101,17 @@ def _link(path: Path, text: str) -> None:
 def untie(mirror: Path, name: str) -> None:
     """Forget the worktree ``name``."""
     shutil.rmtree(admin_folder(mirror, name), ignore_errors=True)
+
+
+def open_up(tree: Path) -> None:
+    """Give the owner back the permissions on folders that a command took away, so that the tree can be restored."""
+    os.chmod(tree, 0o700)  # noqa: PTH101
+    for folder, names, _ in os.walk(os.fsencode(tree)):  # parents first, so that what was closed is walked into
+        for name in names:
+            path = os.path.join(folder, name)  # noqa: PTH118  (names may hold any bytes)
+            mode = os.lstat(path).st_mode
+            if stat.S_ISDIR(mode) and mode & stat.S_IRWXU != stat.S_IRWXU:
+                os.chmod(path, mode | stat.S_IRWXU)  # noqa: PTH101
 
 
 def remove_tree(path: Path) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from ezaigent.core.errors import RunError
 from ezaigent.workspaces.bases import with_parents
-from ezaigent.workspaces.layout import Layout, tie
+from ezaigent.workspaces.layout import Layout, open_up, tie
 from ezaigent.workspaces.mirrors import Mirror
 from ezaigent.workspaces.notes import left_out
 from ezaigent.workspaces.ownership import Ownership
@@ -53,6 +53,7 @@ async def open_tree(layout: Layout, mirror: Mirror, sandbox: Sandbox, wanted: Wa
     snapshots = Snapshots(mirror, path, notes / "index")
     await _set_aside(mirror, task_id, target, base)
     if path.is_dir() and not path.is_symlink():
+        await asyncio.to_thread(open_up, path)
         await _bring_to(mirror, snapshots, task_id, target)
         if contested:
             # A paused process may still hold this folder open and go on writing into it later.

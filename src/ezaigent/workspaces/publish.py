@@ -35,7 +35,7 @@ async def publish(mirror: Mirror, task_id: str, change: Change) -> Change:
     except EzAigentError as error:
         return change.model_copy(update={"published": False, "note": f"not handed back: {error}"})
     await mirror.set_ref(published_ref(task_id), change.commit)
-    return change.model_copy(update={"published": True, "note": ""})
+    return change.model_copy(update={"published": True})
 
 
 async def _ours(mirror: Mirror, task_id: str) -> str | None:

@@ -97,7 +97,7 @@ async def _from_url(repo: str, scheme: str, rest: str, git: Git) -> Repository:
     if kind == "ssh":
         shown = f"{user}@{place}" if user else place  # the user of an ssh URL is a name, not a secret
         return Repository("ssh", urlunsplit(("ssh", shown, parts.path, "", "")), f"ssh:{place}/{_plain(parts.path)}")
-    credential = Credential(user, secret) if user or secret else None
+    credential = Credential(place, user, secret) if user or secret else None
     clean = urlunsplit((scheme, place, parts.path, "", ""))
     return Repository("http", clean, f"http:{place}/{_plain(parts.path)}", credential=credential)
 

@@ -28,7 +28,9 @@ from ezaigent.workspaces.sandbox import Sandbox
 from ezaigent.workspaces.worktree import Workspace
 
 _MEASURED_FOR: Final = 15.0
-"""Seconds that a measurement of the disk is good for: it looks at every file."""
+"""Seconds that a measurement of the disk is good for at least: it looks at every file."""
+_MEASURED_SHARE: Final = 30.0
+"""Times as long as it took that a measurement is good for, so that large folders are not measured all the time."""
 
 
 class Workspaces:
@@ -42,7 +44,7 @@ class Workspaces:
         self._git = Git()
         self._locks = Locks()
         self._mirrors = Mirrors(self._layout.mirrors, self._git, self._locks)
-        self._measured: tuple[float, DiskUse] | None = None
+        self._measured: tuple[float, DiskUse] | None = None  # with the time until which it is good
         self._measuring = asyncio.Lock()
 
     async def check_repo(self, repo: str, base: str | None = None) -> RepositoryInfo:
@@ -104,13 +106,15 @@ class Workspaces:
 
     async def disk_use(self) -> DiskUse:
         """Measure the disk that mirrors and trees take now."""
+        begun = time.monotonic()
         use = await asyncio.to_thread(measure, self._layout, self._settings.max_disk)
-        self._measured = (time.monotonic(), use)
+        took = time.monotonic() - begun
+        self._measured = (time.monotonic() + max(_MEASURED_FOR, _MEASURED_SHARE * took), use)
         return use
 
     async def _recent_use(self) -> DiskUse:
         async with self._measuring:
-            if self._measured is not None and time.monotonic() - self._measured[0] < _MEASURED_FOR:
+            if self._measured is not None and time.monotonic() < self._measured[0]:
                 return self._measured[1]
             return await self.disk_use()
 

@@ -41,8 +41,6 @@ class Snapshot:
     tree: str
     paths: tuple[bytes, ...]
     """What changed since the one before."""
-    unreadable: tuple[bytes, ...] = ()
-    """Files that could not be read and keep their last known content."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +72,8 @@ class Snapshots:
         self._named = ("", "")
         self.last = ""
         """The commit that the private index stands for."""
+        self.unreadable: tuple[bytes, ...] = ()
+        """Files that could not be read when the tree was last looked at: they keep their last known content."""
 
     async def load(self, commit: str) -> None:
         """Take ``commit`` as what was saved last; the next snapshot compares the tree's content with it."""
@@ -126,6 +126,7 @@ class Snapshots:
         if seen is not None and seen == self._seen:
             return None
         changes = await self._changes()
+        self.unreadable = tuple(changes.unreadable)
         if not changes:
             self._seen = seen
             return None
@@ -133,7 +134,7 @@ class Snapshots:
         await self._learn(changes, commit)
         self.last, self._seen, self._named = commit, seen, (commit, tree)
         paths = (*changes.removed, *(path for path, _ in changes.written))
-        return Snapshot(commit, tree, tuple(sorted(paths)), tuple(changes.unreadable))
+        return Snapshot(commit, tree, tuple(sorted(paths)))
 
     async def differences(self) -> Differences:
         """Return which files differ from the last snapshot, without saving anything."""

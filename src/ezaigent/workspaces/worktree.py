@@ -117,7 +117,11 @@ class Workspace:
             commit = await mirror.write_commit(tree, [self.base], text, author=_identity(author))
             self._ownership.require()
             await mirror.set_ref(branch_ref(self.task_id), commit)
-        return await change_of(mirror, branch=self.branch, base=self.base, commit=commit, tree=tree)
+        change = await change_of(mirror, branch=self.branch, base=self.base, commit=commit, tree=tree)
+        if unreadable := self._snapshots.unreadable:
+            names = ", ".join(os.fsdecode(path) for path in unreadable)
+            return change.model_copy(update={"note": f"could not be read and are not in it as they are: {names}"})
+        return change
 
     async def _same_commit(self, tree: str) -> str | None:
         """Return the branch's commit when an earlier call already made it from this tree and base."""

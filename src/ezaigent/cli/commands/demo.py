@@ -98,13 +98,11 @@ def _conclude(views: list[TaskView], *, good: bool, seconds: float, folder: Path
     from ezaigent.cli.commands.tasks import task_table
 
     out.print(task_table(views, hide={"task"}))
-    for view in views:
-        if view.state == "failed":
-            out.print(f"\n[red]✗[/] {safe(view.title)}: [dim]{safe(view.reason)}[/]", soft_wrap=True)
-    out.print(
-        f"\n{sum(view.state != 'failed' for view in views)} changes with passing checks, "
-        f"{sum(view.state == 'failed' for view in views)} refusal{' as expected' * good}, in {duration(seconds)}."
-    )
+    failed = [view for view in views if view.state == "failed"]
+    for view in failed:
+        out.print(f"\n[red]✗[/] {safe(view.title)}: [dim]{safe(view.reason)}[/]", soft_wrap=True)
+    refused = f"{len(failed)} refusal{'s' * (len(failed) != 1)}{' as expected' * good}"
+    out.print(f"\n{len(views) - len(failed)} changes with passing checks, {refused}, in {duration(seconds)}.")
     out.print("\n[bold]Try next[/]")
     if folder is not None:
         out.print(f"  git -C {folder / 'shop'} log --oneline --all --graph")

@@ -61,7 +61,12 @@ class BubblewrapSandbox:
         self._view = view
         self._etc = EtcCopy([path for path in view.paths if path.is_relative_to("/etc")])
         self._program = shutil.which("bwrap") or "bwrap"
-        self._rules = Rules(own_user_namespace=True, ends_with_starter=True, groups=groups)
+        self._rules = Rules(
+            counts=groups is not None or os.getuid() != 0,  # the kernel exempts root from RLIMIT_NPROC
+            own_user_namespace=True,
+            ends_with_starter=True,
+            groups=groups,
+        )
 
     @property
     def description(self) -> str:

@@ -41,7 +41,6 @@ class LandlockSandbox:
         settings: SandboxSettings,
         view: View,
         *,
-        groups: Path | None,
         own_network: bool,
         abi: int | None = None,
     ) -> None:
@@ -54,7 +53,7 @@ class LandlockSandbox:
         self._view = view
         self._abi = landlock_abi() if abi is None else abi
         self._own_network = own_network and not settings.network
-        self._rules = Rules(own_user_namespace=self._own_network, ends_with_starter=False, groups=groups)
+        self._rules = Rules(counts=True, own_user_namespace=False, ends_with_starter=False, groups=None)
         self._filter = Filter(
             families=(AF_INET, AF_INET6, AF_NETLINK) if self._own_network or settings.network else (),
             shares_processes=True,
@@ -72,11 +71,10 @@ class LandlockSandbox:
         else:
             network = "no sockets of any kind"
         signals = "none may be sent" if self._abi < SCOPES_SIGNALS else "only among themselves"
-        processes = "a control group" if self._rules.groups is not None else "a watch every 0.1 s"
         return (
             f"Landlock ABI {self._abi} and a system call filter: only the tree is writable, homes and /proc hidden, "
-            f"{network}, signals: {signals}; processes bounded by {processes}; names and sizes of hidden files can be "
-            f"asked for, /tmp is not there (TMPDIR is)"
+            f"{network}, signals: {signals}; processes bounded by the filter; names and sizes of hidden files can be "
+            f"asked for, and /tmp is not there (TMPDIR is)"
         )
 
     async def run(
@@ -105,6 +103,7 @@ class LandlockSandbox:
                         ("--gate", str(gate)),
                         ("--filter", str(rules)),
                         ("--abi", str(self._abi)),
+                        ("--processes", str(limits.processes)),
                         ("--network", self._network()),
                         ("--chdir", str(request.cwd)),
                         *(("--read", str(path)) for path in (*self._view.paths, *request.readable, *_MACHINE)),

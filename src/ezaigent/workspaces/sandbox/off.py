@@ -24,7 +24,7 @@ class NoSandbox:
         """Take only the toolchain's ``PATH`` from ``view``."""
         self._settings = settings
         self._view = view
-        self._rules = Rules(own_user_namespace=False, ends_with_starter=False, groups=groups)
+        self._rules = Rules(counts=groups is not None, own_user_namespace=False, ends_with_starter=False, groups=groups)
 
     @property
     def description(self) -> str:

@@ -83,7 +83,7 @@ class Filter:
     no_signals: bool = False
     """Nothing else confines signals here: none may be sent."""
     asks: bool = False
-    """Whether changes of file attributes are put to the launcher."""
+    """Whether new processes and changes of file attributes are put to the launcher."""
 
     def program(self) -> bytes | None:
         """Return the filter for this machine, or ``None`` on an architecture that it does not know."""
@@ -116,13 +116,16 @@ class Filter:
 
     def _conditions(self) -> Iterator[tuple[str, list[_Step]]]:
         """Calls whose arguments decide; what no check decides is allowed."""
-        yield "clone", [_argument(0), (_IF_ANY_BIT, 0, 1, _NAMESPACES), _REFUSED_VERDICT]
+        asked = [(_RETURN, 0, 0, _NOTIFY)] if self.asks else []
+        yield "clone", [_argument(0), (_IF_ANY_BIT, 0, 1, _NAMESPACES), _REFUSED_VERDICT, *asked]
+        yield "fork", asked
+        yield "vfork", asked
         tty = [step for code in _TERMINAL_INPUT for step in ((_IF_EQUAL, 0, 1, code), _REFUSED_VERDICT)]
         yield "ioctl", [_argument(1), *tty]
         modes = dict(_SET_ID_MODES)
         for name in ASKED if self.asks else modes:
             refused = [_argument(modes[name]), (_IF_ANY_BIT, 0, 1, _SET_ID), _REFUSED_VERDICT] if name in modes else []
-            yield name, [*refused, (_RETURN, 0, 0, _NOTIFY)] if self.asks else refused
+            yield name, [*refused, *asked]
         if self.shares_processes:
             for name, index in _OWN_PROCESS_ONLY:
                 yield name, [_argument(index), (_IF_EQUAL, 1, 0, 0), _REFUSED_VERDICT]

@@ -41,9 +41,11 @@ _CHUNK = 65536
 _GRACE = 5.0  # seconds for a launcher to end its command before it is killed itself
 _UNKILLABLE = 15.0  # seconds after which a process stuck in the kernel is no longer waited for
 _WATCH_FAST = 0.1  # seconds between looks where only the watch bounds the processes
+_WATCH_ALERT = 0.02  # ... of a command that has just begun or uses much: 10,000 processes can come in a second
+_CHILDHOOD = 0.5  # seconds for which a command has just begun
 _WATCH_SLOW = 0.5
 _STARTERS = 2  # processes of the sandbox itself among those counted
-_PATIENCE = 10.0  # seconds at the very limit of processes before a command counts as a fork bomb
+_PATIENCE = 5.0  # seconds at the very limit of processes before a command counts as a fork bomb
 
 
 @contextlib.contextmanager
@@ -62,6 +64,8 @@ def readable_pipe(content: bytes) -> Generator[int]:
 class Rules:
     """How a level wants its commands supervised."""
 
+    counts: bool
+    """Whether new processes are refused at the limit; else the watch ends a command that passes it."""
     own_user_namespace: bool
     """Whether the kernel can count the processes of this command alone."""
     ends_with_starter: bool
@@ -276,15 +280,20 @@ class Supervised:
             self._output.close()
 
     async def _watch(self) -> None:
-        fast = self._group is None and (not self._rules.own_user_namespace or os.getuid() == 0)
-        pause = _WATCH_FAST if fast else _WATCH_SLOW
-        at_limit = 0.0
+        """Look at what the command uses, seldom where new processes are refused at the limit anyway."""
+        limit = self._limits.processes
+        began = at_limit_since = time.monotonic()
+        tasks = 0
         while True:
-            await asyncio.sleep(pause)
-            now = usage(self._process.pid, enough=self._limits.processes + _STARTERS)
-            # Where the kernel refuses new processes, a fork bomb lives on at the limit: it ends here.
-            at_limit = at_limit + pause if now.tasks >= self._limits.processes else 0.0
-            if now.tasks > self._limits.processes + _STARTERS or at_limit > _PATIENCE:
+            alert = time.monotonic() - began < _CHILDHOOD or tasks > limit // 4
+            await asyncio.sleep(_WATCH_SLOW if self._rules.counts else _WATCH_FAST if not alert else _WATCH_ALERT)
+            now = usage(self._process.pid, enough=limit + _STARTERS)
+            tasks = now.tasks
+            # Where new processes are refused, a fork bomb lives on at the limit: it ends here.
+            if tasks < limit:
+                at_limit_since = time.monotonic()
+            bursting = tasks > limit + _STARTERS and not self._rules.counts
+            if bursting or time.monotonic() - at_limit_since > _PATIENCE:
                 self._stop("processes")
             elif now.resident > self._limits.resident:
                 self._stop("memory")
@@ -298,7 +307,7 @@ class Supervised:
             raise UnavailableError(self._why_broken())
         elif code == _FILE_TOO_LARGE:
             limit = "file_size"
-        elif code != 0 and self._group is not None and self._group_was_full:
+        elif code != 0 and (self._group_was_full or self._told("refused")):
             limit = "processes"
         return CommandResult(
             exit_code=code,

@@ -23,6 +23,7 @@ _UNEQUAL = re.compile(
     r"(?P<right>.+?)(?: : .*)?$"
 )
 _LINT = re.compile(r"^(?P<path>[^\s:]+\.py):(?P<line>\d+)(?::\d+)?:? (?P<text>.+)$")
+_ARROW = re.compile(r"^\s*--> (?P<path>[^\s:]+\.py):(?P<line>\d+):\d+$")
 _PLAIN = re.compile(
     r"(?:[\w ]+[:=] ?)?expected:? (?P<right>[^,;]+?),? (?:but )?(?:got|was|found|actual):? (?P<left>.+)$", re.IGNORECASE
 )
@@ -72,6 +73,10 @@ def read_failure(output: str, root: str) -> Failure:
                 frames.append(Frame(path, int(found["line"]), rest if rest.isidentifier() else ""))
         elif found := _FAILED.match(line) or _UNITTEST.match(line):
             failure.tests.add(found["id"])
+        elif (found := _ARROW.match(line)) and index and (path := _below(found["path"], root)):
+            frame = Frame(path, int(found["line"]))
+            frames.append(frame)
+            failure.lints.setdefault(frame, []).append(lines[index - 1])
         elif (found := _LINT.match(line)) and (path := _below(found["path"], root)):
             frame = Frame(path, int(found["line"]))
             frames.append(frame)

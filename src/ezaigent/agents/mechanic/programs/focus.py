@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
@@ -40,6 +41,8 @@ class Project:
     """The own code of the tree."""
 
     root: str
+    guarded: set[str] = field(default_factory=set[str])
+    """Scripts that the check runs and that assert something: they are tests, whatever their name."""
     sources: dict[str, Source] = field(default_factory=dict[str, Source])
     definitions: dict[str, list[tuple[Source, ast.AST]]] = field(
         default_factory=dict[str, "list[tuple[Source, ast.AST]]"]
@@ -47,15 +50,22 @@ class Project:
     """Functions, classes, methods and module-level assignments by name."""
 
     @classmethod
-    def read(cls, root: str) -> Project:
-        """Read every file; what cannot be decoded is left out."""
+    def read(cls, root: str, command: str = "") -> Project:
+        """Read every file; what cannot be decoded is left out. ``command`` is the check."""
         project = cls(root)
+        words = {word.removeprefix("./").partition("::")[0] for word in re.split(r"[\s'\";&|()]+", command)}
         for path in files_below(root, endings=(".py",)):
             source = Source.read(root, path)
             if source is not None:
                 project.sources[path] = source
                 project.index(source)
+                if path in words and re.search(r"^\s*assert\b", source.text, re.MULTILINE):
+                    project.guarded.add(path)
         return project
+
+    def editable(self, path: str, *, tests: bool) -> bool:
+        """Whether a file may be edited to make the check pass."""
+        return tests or not (is_test(path) or path in self.guarded)
 
     def index(self, source: Source) -> None:
         """Note what a file defines."""
@@ -76,7 +86,9 @@ class Project:
 
     def own(self, name: str, *, tests: bool) -> list[tuple[Source, ast.AST]]:
         """Return what ``name`` may stand for, tests only where they may be edited."""
-        return [(source, node) for source, node in self.definitions.get(name, ()) if tests or not is_test(source.path)]
+        return [
+            (source, node) for source, node in self.definitions.get(name, ()) if self.editable(source.path, tests=tests)
+        ]
 
 
 def spots(project: Project, failure: Failure, *, tests: bool) -> list[Spot]:
@@ -89,7 +101,7 @@ def spots(project: Project, failure: Failure, *, tests: bool) -> list[Spot]:
             continue
         around = enclosing(source, frame.line)
         layer += [(source, node) for node in (statement(source, frame.line), around) if node is not None]
-        if tests or not is_test(frame.path):
+        if project.editable(frame.path, tests=tests):
             node = around or statement(source, frame.line) or source.tree
             _add(found, Spot(source, node, frame.line))
     layer += [(frame_source, node) for frame_source, node in _tests(project, failure)]
@@ -168,5 +180,5 @@ def frame_sources(project: Project, failure: Failure, *, tests: bool) -> list[tu
     return [
         (project.sources[frame.path], frame)
         for frame in failure.frames
-        if frame.path in project.sources and (tests or not is_test(frame.path))
+        if frame.path in project.sources and project.editable(frame.path, tests=tests)
     ]

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterator
 
 from ezaigent.agents.mechanic.programs.failure import Frame
-from ezaigent.agents.mechanic.programs.focus import Project, is_test
+from ezaigent.agents.mechanic.programs.focus import Project
 from ezaigent.agents.mechanic.programs.sources import Edit, Source
 from ezaigent.agents.mechanic.programs.tree import module_names
 
@@ -48,7 +48,9 @@ def missing_export(project: Project, frames: list[tuple[Source, Frame]], message
     origin = _source_of(project, module)
     others = close_names(name, _names_of(origin) if origin else [], message)
     homes = _modules_with(project, name, besides=origin.path if origin else "")
-    for importer in {source.path: source for source, _ in frames if not is_test(source.path)}.values():
+    for importer in {
+        source.path: source for source, _ in frames if project.editable(source.path, tests=False)
+    }.values():
         yield from _at_the_importer(importer, name, others, homes)
     if origin is not None:
         yield from _in_the_module(project, origin, module, name, others=others, homes=homes)
@@ -146,7 +148,9 @@ def missing_key(project: Project, frames: list[tuple[Source, Frame]], message: s
         for source, frame in frames:
             yield from _words(source, frame.line, key, other, 0)
         for path, source in project.sources.items():
-            for line in _lines_with(source, rf"['\"]{re.escape(other)}['\"]\s*:") if tests or not is_test(path) else ():
+            for line in (
+                _lines_with(source, rf"['\"]{re.escape(other)}['\"]\s*:") if project.editable(path, tests=tests) else ()
+            ):
                 yield from _words(source, line, other, key, 1)
     for source, frame in frames:
         for found in re.finditer(rf"\[(['\"]){re.escape(key)}\1\]", source.line(frame.line)):

@@ -101,7 +101,7 @@ def attempt(  # noqa: PLR0917 - one caller
     order: Order, root: str, failure: Failure, usual: float, tried: list[str], until: float
 ) -> tuple[Edit, Ran] | None:
     """Return the first edit that makes the check pass, else the best that leaves fewer failing tests; else None."""
-    project = Project.read(root)
+    project = Project.read(root, order.command)
     best: tuple[int, Edit, Ran] | None = None
     for edit in candidates(project, failure, tests=order.tests, most=order.most):
         if time.monotonic() > until:

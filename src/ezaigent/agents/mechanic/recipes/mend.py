@@ -24,6 +24,8 @@ MOST = 60
 """Edits tried for one failure."""
 SECONDS = 240.0
 """Seconds that a search may take."""
+_TIDYINGS = 4
+"""Times that ruff may be asked again: one fix uncovers the next, and a chain of checks stops at its first failure."""
 _TOLD = 4
 """Edits that a failure names; the rest is counted."""
 _PARTS = ("tree", "sources", "failure", "focus", "hints", "mutations", "slips", "names", "calls", "candidates")
@@ -67,14 +69,17 @@ def _mend_one(command: str, brief: Brief, limits: Limits, edits: list[dict[str, 
     if not result.exit_code:
         return f"{command} passes."
     done: list[str] = []
-    for unsafe in (False, True):
-        tidied = yield from _tidy(result, brief, limits, unsafe=unsafe)
+    for round_ in range(_TIDYINGS):
+        # What ruff would not fix by itself is fixed in the second round: the check leaves no other way.
+        tidied = yield from _tidy(result, brief, limits, unsafe=round_ > 0)
         if not tidied:
             break
         done += tidied
-        result = yield from _check(command)
+        before, result = result, (yield from _check(command))
         if not result.exit_code:
             return f"{' '.join(done)} {command} passes now."
+        if round_ and result.text == before.text:
+            break
     found = yield from _search(command, brief, limits)
     for edit in found:
         applied = yield Call("edit_file", _edit(edit["path"], edit["old"], edit["new"]), f"Apply {edit['label']}")

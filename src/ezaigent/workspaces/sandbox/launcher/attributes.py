@@ -1,6 +1,6 @@
-"""Answering a confined command that wants to change a file's mode, owner or times.
+"""Deciding on changes of a file's mode, owner or times.
 
-Landlock confines what is read and written, not these. The filter holds each such call and asks here: the launcher
+Landlock confines what is read and written, not these. The filter holds each such call and asks: the launcher
 opens the file itself, sees where it really lies, and makes the change only inside the writable folders. Since it acts
 on the file that it opened, a link swapped in between changes nothing.
 """
@@ -8,14 +8,13 @@ on the file that it opened, a link swapped in between changes nothing.
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import struct
 import time
 
-_RECEIVE, _SEND, _STILL_VALID = 0xC0502100, 0xC0182101, 0x40082102  # SECCOMP_IOCTL_NOTIF_*
-_QUESTION = struct.Struct("=QIIiIQ6Q")
-_ANSWER = struct.Struct("=QqiI")
+TYPE_CHECKING = False  # typing takes longer to import than this module
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _AT_FDCWD = -100
 _AT_SYMLINK_NOFOLLOW = 0x100
@@ -27,30 +26,6 @@ _UNSIGNED = 0xFFFFFFFF
 _SAME = _UNSIGNED  # (uid_t)-1
 _NOBODY = 65534  # how the caller's own number looks in a user namespace
 _MODE = 0o1777
-
-_X86_64 = {90: "chmod", 91: "fchmod", 92: "chown", 93: "fchown", 94: "lchown", 260: "fchownat", 268: "fchmodat"}
-_X86_64_LATER = {280: "utimensat", 452: "fchmodat2"}
-_AARCH64 = {52: "fchmod", 53: "fchmodat", 54: "fchownat", 55: "fchown", 88: "utimensat", 452: "fchmodat2"}
-_calls = {"x86_64": _X86_64 | _X86_64_LATER, "aarch64": _AARCH64}.get(os.uname().machine, {})
-
-
-def answer(listener: int, roots: list[str]) -> None:
-    """Take one question and answer it; ``roots`` are the real paths of the writable folders."""
-    question = bytearray(_QUESTION.size)
-    try:
-        fcntl.ioctl(listener, _RECEIVE, question, True)  # noqa: FBT003
-    except OSError:
-        return  # whoever asked is dead
-    identity, pid, _, number, _, _, *arguments = _QUESTION.unpack(question)
-    try:
-        Call(pid, _calls.get(number, ""), arguments).decide(listener, identity, roots)
-        failure = 0
-    except OSError as error:
-        failure = -(error.errno or errno.EPERM)
-    try:
-        fcntl.ioctl(listener, _SEND, _ANSWER.pack(identity, 0, failure, 0))
-    except OSError:
-        return
 
 
 class Call:
@@ -73,12 +48,12 @@ class Call:
         self._path = _text(pid, path) if path else b""
         self._times = _memory(pid, third, 32) if name == "utimensat" and third else b""
 
-    def decide(self, listener: int, identity: int, roots: list[str]) -> None:
+    def decide(self, still_asked: Callable[[], None], roots: list[str]) -> None:
         """Make the change if the file lies in ``roots``; raises ``OSError`` with what the caller is to get."""
         fd = _opened(self._pid, self._at, self._path, self._flags)
         try:
             # Only now is it sure that all this was read from the one who asked, not from a successor of its number.
-            fcntl.ioctl(listener, _STILL_VALID, struct.pack("=Q", identity))
+            still_asked()
             lies = os.readlink(f"/proc/self/fd/{fd}")  # noqa: PTH115  (pathlib takes longer to import than all else)
             if not any(lies == root or lies.startswith(root + "/") for root in roots):
                 raise PermissionError(errno.EPERM, "outside")

@@ -8,9 +8,10 @@ import select
 import struct
 import sys
 
-from . import attributes, kernel
+from . import kernel
 from .confine import become
 from .plan import Plan, parse
+from .questions import Questions, descendants
 
 _KILL = 9  # the module with the names takes longer to import than this one
 _BUSY_WAIT = 2  # milliseconds between rounds of killing
@@ -35,8 +36,11 @@ def main() -> None:
     theirs.close()
     if plan.confined:
         kernel.drop_capabilities()
-    code = _Watch(plan, child, ours).to_the_end()
+    watch = _Watch(plan, child, ours)
+    code = watch.to_the_end()
     if code is not None:
+        if watch.refused:
+            os.write(plan.status, b'{"refused": %d}\n' % watch.refused)
         os.write(plan.status, b'{"exit-code": %d}\n' % code)
         os._exit(0)
     os._exit(1)
@@ -47,14 +51,18 @@ class _Watch:
         self._plan = plan
         self._child = child
         self._channel = channel
-        self._listener = -1
+        self._questions: Questions | None = None
         self._failed = False
         self._code: int | None = None
         self._end = os.pidfd_open(child)
 
+    @property
+    def refused(self) -> int:
+        """Processes that were asked for beyond the limit."""
+        return 0 if self._questions is None else self._questions.refused
+
     def to_the_end(self) -> int | None:
         """Return the command's code; ``None`` when it was called off or never ran."""
-        roots = [os.path.realpath(path) for path in self._plan.writable]
         poll = select.poll()
         poll.register(self._plan.gate, 0)  # only its end: the worker wants the command gone, or is gone itself
         poll.register(self._end, select.POLLIN)
@@ -69,13 +77,13 @@ class _Watch:
                     called_off = True
                 elif fd == self._channel.fileno():
                     self._listen(poll)
-                elif fd == self._listener:
+                elif self._questions is not None and fd == self._questions.listener:
                     if event & select.POLLIN:
-                        attributes.answer(self._listener, roots)
+                        self._questions.answer()
                     else:
                         poll.unregister(fd)
-        if self._listener >= 0:
-            os.close(self._listener)  # a command that waits for an answer gets an error, and can be killed
+        if self._questions is not None:
+            os.close(self._questions.listener)  # a command that waits for an answer gets an error, and can be killed
         self._kill_everything()
         self._listen(poll)
         return None if called_off or self._failed else self._code
@@ -89,8 +97,10 @@ class _Watch:
         except BlockingIOError:
             return
         for _, _, data in rights:
-            (self._listener,) = struct.unpack("i", data[:4])
-            poll.register(self._listener, select.POLLIN)
+            (listener,) = struct.unpack("i", data[:4])
+            roots = [os.path.realpath(path) for path in self._plan.writable]
+            self._questions = Questions(listener, roots, self._plan.processes)
+            poll.register(listener, select.POLLIN)
         self._failed = self._failed or said == b"failed"
         if not said:
             poll.unregister(self._channel.fileno())
@@ -115,7 +125,7 @@ class _Watch:
                 # One call that no fork can outrun: it reaches exactly those whom we may signal, our own.
                 _kill(-1)
             else:
-                for pid in _descendants():
+                for pid in descendants():
                     _kill(pid)
             try:
                 while os.waitpid(-1, os.WNOHANG)[0]:
@@ -144,20 +154,3 @@ def _kill(pid: int) -> None:
         os.kill(pid, _KILL)
     except OSError:
         return
-
-
-def _descendants() -> list[int]:
-    found: list[int] = []
-    queue = [os.getpid()]
-    while queue:
-        pid = queue.pop()
-        try:
-            for thread in os.listdir(f"/proc/{pid}/task"):  # noqa: PTH208
-                fd = os.open(f"/proc/{pid}/task/{thread}/children", os.O_RDONLY | os.O_CLOEXEC)
-                young = [int(word) for word in os.read(fd, 1 << 20).split()]
-                os.close(fd)
-                found += young
-                queue += young
-        except OSError:
-            continue
-    return found

@@ -1,0 +1,1 @@
+"""The systems under test, each a module with the same roles (see ``roles``), run as processes of their own."""

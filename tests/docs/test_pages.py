@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+from reference import DOCS, PAGES
+
+ROOT = DOCS.parent
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_reference_pages_say_what_the_code_says(page: str) -> None:
+    assert (DOCS / page).read_text(encoding="utf-8") == PAGES[page](), "run: python tests/docs/reference.py"
+
+
+def test_every_event_kind_that_the_code_writes_is_listed_and_every_listed_one_is_written() -> None:
+    from ezaigent.core.events import KINDS
+
+    sources = "\n".join(
+        path.read_text(encoding="utf-8")
+        for path in (ROOT / "src").rglob("*.py")
+        if path.name != "events.py" or path.parent.name != "core"
+    )
+    written = set(re.findall(r'"((?:task|run|agent|worker|live)\.[a-z_]+)"', sources))
+    assert {kind for kind in KINDS if f'"{kind}"' not in sources} == set()
+    assert {kind for kind in written if kind.split(".")[0] in {"run", "agent", "worker"}} <= set(KINDS)
+
+
+def test_every_module_has_a_docstring_that_says_what_it_is_for() -> None:
+    import ast
+
+    bare = [
+        str(path.relative_to(ROOT))
+        for path in (ROOT / "src").rglob("*.py")
+        if not (ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "").strip()
+    ]
+    assert bare == []
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/architecture.md", "CONTRIBUTING.md", "AGENTS.md"])
+def test_files_and_commands_that_the_pages_name_exist(page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", text):
+        assert (ROOT / page).parent.joinpath(target).exists(), f"{page} links to {target}"
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for goal in re.findall(r"`make ([a-z]+)", text):
+        assert re.search(rf"^{goal}:", makefile, re.MULTILINE), f"{page} names make {goal}"
+    from ezaigent.cli.app import app
+
+    known = {command.name or command.callback.__name__ for command in _registered(app) if command.callback}
+    known |= {group.name for group in app.registered_groups}
+    for command in re.findall(r"\bezaigent ([a-z]+)\b", re.sub(r"import ezaigent.*|pip install.*", "", text)):
+        assert command in known or command in {"and", "import"}, f"{page} names `ezaigent {command}`"
+
+
+def _registered(app: object) -> list[object]:
+    import ezaigent.cli.commands
+
+    del ezaigent
+    return app.registered_commands  # type: ignore[attr-defined]
