@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from typing import Self
 
 import pytest
 from sqlalchemy.ext.asyncio import create_async_engine
@@ -104,7 +105,7 @@ class SlowTransaction:
     def __init__(self, url: str) -> None:
         self._engine = create_async_engine(url.replace("postgresql://", "postgresql+asyncpg://"))
 
-    async def __aenter__(self) -> SlowTransaction:
+    async def __aenter__(self) -> Self:
         self.conn = await self._engine.connect()
         await self.conn.begin()
         return self

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 import pytest
 from sqlalchemy.ext.asyncio import create_async_engine
-from tests.services import PostgresServer
+from tests.services import PostgresServer, until
 
 from ezaigent.core.errors import UnavailableError
 from ezaigent.store import BulkInsert, Connection, Database, Sql, tables
@@ -42,15 +43,15 @@ async def test_the_server_is_restarted_in_mid_use_and_nothing_acknowledged_is_lo
                 assert "during a commit" in str(error)  # noqa: PT017 - the only one that may surface
                 uncertain.append(key)
 
-    async def until(count: int) -> None:
-        while len(acknowledged) < count:
-            await asyncio.sleep(0.005)
+    async def thirty_more() -> None:
+        goal = len(acknowledged) + 30
+        await until(lambda: len(acknowledged) >= goal, within=30)
 
     writers = [asyncio.create_task(writer(name)) for name in "abc"]
     for _ in range(2):
-        await asyncio.wait_for(until(len(acknowledged) + 30), 30)
+        await thirty_more()
         await asyncio.to_thread(postgres_server.restart)
-    await asyncio.wait_for(until(len(acknowledged) + 30), 30)
+    await thirty_more()
     stop.set()
     await asyncio.gather(*writers)
     stored = set(await db.read(read_keys))
@@ -131,16 +132,29 @@ async def test_a_write_apart_does_not_wait_for_the_others(postgres: Database) ->
     await slow
 
 
+def _missing(url: str) -> str:
+    return url.rsplit("/", 1)[0] + "/missing"
+
+
+def _stranger(url: str) -> str:
+    return url.replace("postgres@", "stranger@")
+
+
+def _encrypted(url: str) -> str:
+    return url + "?sslmode=require"
+
+
 @pytest.mark.parametrize(
     ("change", "text"),
     [
-        (lambda url: url.rsplit("/", 1)[0] + "/missing", "no such database"),
-        (lambda url: url.replace("postgres@", "stranger@"), "refused the user"),
-        (lambda url: url + "?sslmode=require", "."),
+        (_missing, "no such database"),
+        (_stranger, "refused the user"),
+        (_encrypted, "."),
     ],
 )
-async def test_what_the_server_refuses_is_said_in_one_line(postgres_database: str, change: object, text: str) -> None:
-    assert callable(change)
+async def test_what_the_server_refuses_is_said_in_one_line(
+    postgres_database: str, change: Callable[[str], str], text: str
+) -> None:
     with pytest.raises(UnavailableError, match=text) as caught:
         await Database.open(change(postgres_database))
     assert "\n" not in str(caught.value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import sqlite3
 import stat
 import sys
@@ -35,8 +36,8 @@ async def test_every_commit_waits_for_the_disk(sqlite: Database) -> None:
 
 async def test_the_file_is_private(sqlite: Database, tmp_path: Path) -> None:
     await sqlite.write(lambda conn: put(conn, [("a", 1)]))
-    for path in tmp_path.iterdir():
-        assert stat.S_IMODE(path.stat().st_mode) == 0o600, path.name
+    modes = {entry.name: stat.S_IMODE(entry.stat().st_mode) for entry in os.scandir(tmp_path)}
+    assert set(modes.values()) == {0o600}, modes
 
 
 async def test_a_reader_cannot_write_and_does_not_wait_for_a_writer(sqlite: Database, tmp_path: Path) -> None:
@@ -64,7 +65,7 @@ async def test_a_full_disk_is_one_clear_error_and_work_goes_on_after_it(sqlite: 
     """The page limit gives SQLite's real SQLITE_FULL, in the middle of a shared transaction."""
 
     def limit(conn: Connection, more: int) -> None:
-        pages = conn.exec_driver_sql("PRAGMA page_count").scalar()
+        pages = int(conn.exec_driver_sql("PRAGMA page_count").scalar_one())
         conn.exec_driver_sql(f"PRAGMA max_page_count = {pages + more}")
 
     await sqlite.write(lambda conn: limit(conn, 4))
