@@ -66,10 +66,10 @@ async def test_following_sees_what_is_there_then_what_comes_and_wakes_at_once(db
             seen.put_nowait(event.task_id or "")
 
     follower = asyncio.create_task(follow())
-    assert await asyncio.wait_for(seen.get(), 5) == "old"
+    assert await asyncio.wait_for(seen.get(), 20) == "old"
     await db.write(lambda conn: emit(conn, "live.restored"))
     await db.write(lambda conn: emit_many(conn, note("new")))
-    assert await asyncio.wait_for(seen.get(), 5) == "new"  # far below the poll of a minute
+    assert await asyncio.wait_for(seen.get(), 20) == "new"  # far below the poll of a minute
     follower.cancel()
     await asyncio.gather(follower, return_exceptions=True)
 
