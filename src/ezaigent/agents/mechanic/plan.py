@@ -9,7 +9,10 @@ from typing import Any, Protocol
 
 from ezaigent.agents.mechanic.clauses import Clause
 
-_EXIT = re.compile(r"\bexit(?:ed)?(?: with)?(?: code| status)?\s*[:=]?\s*(-?\d+)\]?", re.IGNORECASE)
+_EXIT = re.compile(
+    r"(?:\[[^\[\]]*\b)?exit(?:ed)?(?: with)?(?: code| status)?\s*[:=]?\s*(-?\d+)\.?\]?", re.IGNORECASE
+)
+"""A line that says nothing but how the command ended: what a command prints may mention exit codes, too."""
 _TIMED_OUT = re.compile(r"\btimed[ _-]?out\b|\btime limit\b|\bran out of time\b", re.IGNORECASE)
 
 
@@ -33,13 +36,13 @@ class Result:
 
     @property
     def exit_code(self) -> int:
-        """The command's exit code: read from the first or the last line, 0 where none is named.
+        """The command's exit code: read from the last or the first line, 0 where none is named.
 
         A result that was cut by a time limit and names no code counts as 124.
         """
         lines = self.text.strip().splitlines()
-        for line in (*lines[:1], *lines[-1:]):
-            if found := _EXIT.search(line):
+        for line in (*lines[-1:], *lines[:1]):
+            if found := _EXIT.fullmatch(line.strip()):
                 return int(found[1])
         return 124 if any(_TIMED_OUT.search(line) for line in (*lines[:1], *lines[-1:])) else 0
 

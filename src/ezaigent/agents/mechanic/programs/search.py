@@ -150,7 +150,7 @@ def run(command: str, root: str, timeout: float) -> Ran:
 
 def reason(failure: Failure, ran: Ran, tried: list[str]) -> str:
     """Say in one line why nothing was found."""
-    last = next((f"{kind}: {text}" for kind, text in reversed(failure.errors)), "")
+    last = next((f"{kind}: {text}" if text else kind for kind, text in reversed(failure.errors)), "")
     last = last or next((line.strip() for line in reversed(ran.output.splitlines()) if line.strip()), "no output")
     if tried:
         return f"{last[:160]}; none of {len(tried)} edits helped"

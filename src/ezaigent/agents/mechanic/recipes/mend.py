@@ -31,7 +31,12 @@ _TOLD = 4
 _PARTS = ("tree", "sources", "failure", "focus", "hints", "mutations", "slips", "names", "calls", "candidates")
 _CONCISE = re.compile(r"^(?P<path>[^\s:]+\.pyi?):\d+:\d+: (?P<code>[A-Z]{1,6}\d{3,4})\b", re.MULTILINE)
 _FULL = re.compile(r"^(?P<code>[A-Z]{1,6}\d{3,4}) .*\n\s*--> (?P<path>[^\s:]+\.pyi?):\d+:\d+", re.MULTILINE)
-_UNFORMATTED = re.compile(r"^(?:Would reformat: |would reformat )(?P<path>\S+)$", re.MULTILINE)
+_UNFORMATTED = re.compile(
+    r"^(?:[Ww]ould reformat:? (?P<path>\S+)$|unformatted: .*\n\s*--> (?P<full>[^\s:]+):\d+:\d+"
+    r"|(?P<concise>[^\s:]+):\d+:\d+: unformatted: )",
+    re.MULTILINE,
+)
+"""As ruff has said it over the years."""
 
 Work = Generator[Call, Result, Any]
 
@@ -117,7 +122,9 @@ def _tidy(result: Result, brief: Brief, limits: Limits, *, unsafe: bool) -> Work
         why = f"Fix {', '.join(codes)}"
         fixed = yield Call("shell", {"command": shlex.join(fix_command(paths, codes, unsafe=unsafe))}, why)
         done.append(tell("lint", fixed))
-    unformatted = tuple(dict.fromkeys(found["path"] for found in _UNFORMATTED.finditer(result.text)))
+    unformatted = tuple(
+        dict.fromkeys(next(filter(None, found.groups())) for found in _UNFORMATTED.finditer(result.text))
+    )
     if unformatted:
         paths = yield from find_paths(Where(unformatted), brief, limits)
         words = ["ruff", "format", "--no-cache", "--", *paths]
