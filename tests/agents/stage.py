@@ -136,7 +136,7 @@ async def staged(
     sandbox: SandboxSettings | None = None,
 ) -> AsyncGenerator[Stage]:
     """Set the stage below ``home``: with ``server`` (or its URL) behind all providers, or with ``model`` itself."""
-    home.mkdir(parents=True, exist_ok=True)
+    home.mkdir(parents=True, exist_ok=True)  # noqa: ASYNC240 - a moment, before anything runs
     repo = home / "repo"
     if not repo.exists():
         make_repository(repo, files or {"README.md": "# Project\n"})

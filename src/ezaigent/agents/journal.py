@@ -206,7 +206,8 @@ class RunJournal:
         events = [*notes, NewEvent("run.step", task_id, claim.run_id, claim.agent, data | (done.data or {}))]
 
         def write(conn: Connection) -> None:
-            guard(conn, task_id, claim.fence)
+            if not queries.count_step(conn, task_id, claim.fence, claim.run_id):
+                guard(conn, task_id, claim.fence)  # says why
             queries.insert_step(
                 conn,
                 task_id=task_id,

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
@@ -73,6 +73,15 @@ class _Hold:
         if self.open:
             self._meter.add_failed(outcome, provider=self._provider, model=self._model, reservation=self._reservation)
             self.open = False
+
+    @contextmanager
+    def unless_stopped(self) -> Generator[None]:
+        """Free the hold where the wait in the block ends the call: nothing is on its way."""
+        try:
+            yield
+        except BaseException:
+            self.end("refused")
+            raise
 
 
 async def _open_gate(provider: str, model: str) -> None:
@@ -200,11 +209,8 @@ class ResilientModel(WrapperModel):
         while True:
             if not hold.open:
                 hold.take(await self._hold(provider, model, call))
-            try:
+            with hold.unless_stopped():
                 await self._gate(provider, model)
-            except BaseException:
-                hold.end("refused")
-                raise
             try:
                 async with asyncio.timeout(limit):
                     response = await self.wrapped.request(prepared, call.sent, call.parameters)
@@ -226,11 +232,8 @@ class ResilientModel(WrapperModel):
                 hold.end(failure.bill)
             if wait is None:
                 return failure
-            try:
+            with hold.unless_stopped():
                 await asyncio.sleep(wait)
-            except asyncio.CancelledError:
-                hold.end("refused")
-                raise
 
     async def _hold(self, provider: str, model: str, call: _Call) -> str | None:
         if self._reserve is None:
