@@ -60,8 +60,12 @@ class Idle:
             able = [name for name, slots in self.general.items() if slots]
             if not able:
                 return None
-            slots = self.general[max(able, key=lambda name: (len(self.general[name]) - demand.get(name, 0), name))]
+            slots = self.general[max(able, key=lambda name: (self._spare(name, demand), name))]
         return slots.popleft() if slots else None
+
+    def _spare(self, profile: str, demand: Mapping[str, int]) -> int:
+        """Return how many general agents are left over once the special ones have met what they can of the demand."""
+        return len(self.general[profile]) - max(0, demand.get(profile, 0) - len(self.special[profile]))
 
 
 def match(candidates: Sequence[Candidate], idle: Idle, running: Mapping[str, int]) -> dict[str, Slot]:

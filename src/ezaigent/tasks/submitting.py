@@ -37,10 +37,17 @@ class Submitted:
 
 
 def project_of(repo: str) -> str:
-    """Return the repository's name for fairness: without credentials, scheme and suffixes."""
+    """Return the repository's name for fairness: without credentials, scheme and suffixes.
+
+    Raises ``UsageError`` for a URL that cannot be read.
+    """
     if "://" in repo:
-        parts = urlsplit(repo)
-        place = f"{(parts.hostname or '').lower()}{parts.path}" if parts.scheme != "file" else parts.path
+        try:
+            parts = urlsplit(repo)
+            host = (parts.hostname or "").lower()
+        except ValueError:  # the text may hold credentials: it is not repeated
+            raise UsageError("the repository's URL cannot be read: check its host, such as the brackets") from None
+        place = f"{host}{parts.path}" if parts.scheme != "file" else parts.path
     elif scp := _SCP.match(repo):
         place = f"{scp[1].lower()}/{scp[2]}"
     else:

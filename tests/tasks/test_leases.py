@@ -1,0 +1,174 @@
+"""A run's right to its task: lease, fence, heartbeat, takeover; a run that comes too late writes nothing."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from tests.tasks.desk import CHANGE, Desk, ids
+
+from ezaigent.core.errors import ControlSignal, StaleFence
+from ezaigent.store import Database, now
+from ezaigent.tasks import Claim, Priority, State, guard
+
+
+async def test_a_claim_says_everything_about_the_run(desk: Desk) -> None:
+    task = await desk.task()
+    before = await desk.db.read(now)
+    claim = await desk.claim(worker="host-7")
+    assert (claim.fence, claim.worker, claim.agent, claim.resumed) == (1, "host-7", "claude-1", False)
+    assert claim.task == await desk.queue.get(task.id)
+    assert (claim.task.state, claim.task.attempts, claim.task.session) == (State.RUNNING, 1, 1)
+    assert claim.task.lease_until is not None
+    assert 0 <= claim.task.lease_until - before - desk.settings.lease < 30
+    assert await desk.runs(task.id) == [(1, "claude-1", 1, None, "")]
+
+
+async def test_a_lease_that_ended_is_taken_over_with_a_higher_fence_in_the_same_attempt(desk: Desk) -> None:
+    first = await desk.running()
+    assert await desk.claim_all() == []
+    await desk.expire(first.task.id)
+    second = await desk.claim(worker="other")
+    assert second.fence > first.fence
+    assert second.run_id != first.run_id
+    assert (second.task.attempts, second.task.session, second.task.crashes, second.resumed) == (1, 1, 1, True)
+    assert [outcome for _, _, _, outcome, _ in await desk.runs(first.task.id)] == ["lost", None]
+    assert await desk.kinds(first.task.id) == ["submitted", "claimed", "lease_expired", "claimed"]
+
+
+async def late(desk: Desk, claim: Claim) -> None:
+    """Try every write of a run that lost its lease: all are refused, and nothing changes."""
+    task, events, runs = await desk.queue.get(claim.task.id), await desk.events(), await desk.runs(claim.task.id)
+    queue = desk.queue
+    for write in (
+        lambda: queue.finish(claim, CHANGE),
+        lambda: queue.fail(claim, "late"),
+        lambda: queue.fail(claim, "late", retryable=False),
+        lambda: queue.block(claim, "late?"),
+        lambda: queue.release(claim, "late"),
+        lambda: queue.cancelled(claim),
+    ):
+        with pytest.raises(StaleFence, match=f"run {claim.fence} of task {claim.task.id} may write nothing more"):
+            await write()
+    with pytest.raises(StaleFence):
+        await desk.db.write(lambda conn: guard(conn, claim.task.id, claim.fence))
+    assert isinstance((await queue.finish_many([(claim, None)]))[0], StaleFence)
+    assert await queue.get(claim.task.id) == task
+    assert await desk.events() == events
+    assert await desk.runs(claim.task.id) == runs
+
+
+async def test_every_late_write_is_refused_after_a_takeover(desk: Desk) -> None:
+    first = await desk.running()
+    await desk.expire(first.task.id)
+    second = await desk.claim(worker="other")
+    await late(desk, first)
+    await desk.db.write(lambda conn: guard(conn, second.task.id, second.fence))
+    assert (await desk.queue.finish(second, None)).state == State.DONE
+    await late(desk, first)
+    await late(desk, second)
+
+
+@pytest.mark.parametrize("end", ["finish", "fail", "block", "release", "cancelled"])
+async def test_a_run_ends_once(desk: Desk, end: str) -> None:
+    claim = await desk.running()
+    match end:
+        case "finish":
+            await desk.queue.finish(claim, None)
+        case "fail":
+            await desk.queue.fail(claim, "no")
+        case "block":
+            await desk.queue.block(claim, "which?")
+        case "release":
+            await desk.queue.release(claim, "drain")
+        case _:
+            await desk.queue.cancelled(claim)
+    await late(desk, claim)
+
+
+async def test_a_run_whose_lease_ended_may_finish_while_nobody_has_taken_over(desk: Desk) -> None:
+    claim = await desk.running()
+    await desk.expire(claim.task.id)
+    assert (await desk.queue.finish(claim, None)).state == State.DONE
+
+
+async def test_a_guard_of_an_unknown_task_is_stale(db: Database) -> None:
+    with pytest.raises(ControlSignal, match="the task is gone"):
+        await db.write(lambda conn: guard(conn, "unknown", 1))
+
+
+async def test_a_heartbeat_prolongs_the_lease(desk: Desk) -> None:
+    claim = await desk.running()
+    await desk.expire(claim.task.id)
+    pulse = await desk.queue.heartbeat("w", {claim.run_id: claim.fence})
+    assert (pulse.lost, pulse.cancelled) == (frozenset(), frozenset())
+    assert await desk.claim_all() == []
+    task = await desk.queue.get(claim.task.id)
+    assert (task.lease_until or 0) > time.time() + desk.settings.lease / 2
+
+
+async def test_a_heartbeat_tells_what_is_lost_and_what_is_cancelled(desk: Desk) -> None:
+    kept, lost, stopped, ended = [await desk.running() for _ in range(4)]
+    await desk.expire(lost.task.id)
+    await desk.claim(worker="other")
+    await desk.queue.cancel(stopped.task.id, by="ann")
+    await desk.queue.finish(ended, None)
+    runs = {claim.run_id: claim.fence for claim in (kept, lost, stopped, ended)}
+    pulse = await desk.queue.heartbeat("w", {**runs, "gone-1": 1})
+    assert pulse.lost == {lost.run_id, ended.run_id, "gone-1"}
+    assert pulse.cancelled == {stopped.run_id}
+    assert (await desk.queue.heartbeat("stranger", {kept.run_id: kept.fence})).lost == {kept.run_id}
+    assert (await desk.queue.heartbeat("w", {})).lost == frozenset()
+
+
+async def test_a_late_heartbeat_does_not_prolong_the_next_runs_lease(desk: Desk) -> None:
+    first = await desk.running()
+    await desk.expire(first.task.id)
+    second = await desk.claim()  # the same worker, under another fence
+    await desk.expire(first.task.id)
+    assert (await desk.queue.heartbeat("w", {first.run_id: first.fence})).lost == {first.run_id}
+    assert (await desk.claim(worker="third")).fence == second.fence + 1
+
+
+async def test_a_task_that_crashes_its_workers_is_buried_with_the_reason(db: Database) -> None:
+    desk = Desk(db, max_crashes=2)
+    task = await desk.task()
+    for _ in range(3):
+        await desk.claim(worker="w9")
+        await desk.expire(task.id)
+    assert await desk.claim_all() == []
+    buried = await desk.queue.get(task.id)
+    assert (buried.state, buried.crashes, buried.fence) == (State.FAILED, 3, 3)
+    assert "3 runs ended without a word, the last one of claude-1 on worker w9" in buried.reason
+    assert [outcome for _, _, _, outcome, _ in await desk.runs(task.id)] == ["lost"] * 3
+    assert (await desk.kinds(task.id))[-2:] == ["lease_expired", "failed"]
+
+
+async def test_a_cancelled_task_whose_worker_died_is_not_run_again(desk: Desk) -> None:
+    claim = await desk.running()
+    await desk.queue.cancel(claim.task.id, by="ann")
+    await desk.expire(claim.task.id)
+    assert await desk.claim_all() == []
+    task = await desk.queue.get(claim.task.id)
+    assert (task.state, task.reason) == (State.CANCELLED, "cancelled by ann")
+
+
+async def test_a_dead_or_poisoned_task_costs_no_other_its_agent(db: Database) -> None:
+    desk = Desk(db, max_crashes=1)
+    poison = await desk.running()
+    await desk.expire(poison.task.id)
+    await desk.claim()
+    await desk.expire(poison.task.id)
+    other = await desk.task(priority=Priority.LOW)
+    assert ids(await desk.claim_all(1)) == [other.id]
+    assert await desk.state(poison) == State.FAILED
+
+
+async def test_reclaim_ends_the_leases_of_the_dead_at_once(desk: Desk) -> None:
+    for worker in ("dead", "alive"):
+        await desk.task()
+        await desk.claim(worker=worker)
+    assert await desk.queue.reclaim(alive=["alive"]) == 1
+    assert await desk.queue.reclaim(alive=["alive"]) == 0
+    assert [claim.task.worker for claim in await desk.claim_all(3, worker="new")] == ["new"]
+    assert await desk.queue.reclaim() == 2
