@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
+from typing import Final, TypeAlias
 
 import structlog
 
@@ -27,6 +31,12 @@ from ezaigent.workspaces import Workspace, Workspaces
 
 log = structlog.get_logger(__name__)
 
+Ending: TypeAlias = Callable[[], Awaitable[Task]]
+"""Tells the queue how a run ended."""
+
+_AGAIN: Final = 0.5
+"""Seconds, at most, between two tries to tell the queue how a run ended."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Conductor:
@@ -42,31 +52,62 @@ class Conductor:
     publish: bool
 
     async def conduct(self, claim: Claim, controls: Controls) -> None:
-        """Run ``claim`` to its end; every way it can end is settled in the store, except a lost fence."""
+        """Run ``claim`` to its end; every way it can end is settled in the store, except a lost fence.
+
+        While the store is away the end is told again and again, until the worker stops: then ``UnavailableError`` is
+        raised, the lease runs out, and another run goes on from the journal.
+        """
         reach("run.claimed")
         try:
-            change = await self._work(claim, controls)
-            reach("run.finish")
-            await self.queue.finish(claim, change)
-            await self.db.write(lambda conn: close_task(conn, claim.task.id))
+            task = await self._settle(await self._end(claim, controls), controls)
             reach("run.finished")
+            if task.state.settled:
+                await self.db.write(lambda conn: close_task(conn, task.id))
         except StaleFence:
             log.warning("another run owns the task now; this one stops without a trace", task=claim.task.id)
+
+    async def _end(self, claim: Claim, controls: Controls) -> Ending:
+        """Work, and return how to tell the queue what came of it. Raises ``StaleFence``."""
+        queue, task = self.queue, claim.task.id
+        ending: Ending
+        try:
+            ending = partial(queue.finish, claim, await self._work(claim, controls))
+            reach("run.finish")
+        except StaleFence:
+            raise
         except Cancelled:
-            await self.queue.cancelled(claim)
+            ending = partial(queue.cancelled, claim)
         except Drained:
-            await self.queue.release(claim, "the worker stops")
+            ending = partial(queue.release, claim, "the worker stops")
         except RunError as error:
-            await self._fail(claim, str(error), retryable=error.retryable)
+            ending = partial(queue.fail, claim, str(error), retryable=error.retryable)
         except UsageError as error:
-            await self._fail(claim, str(error), retryable=False)
-        except UnavailableError as error:
-            await self._fail(claim, str(error), retryable=True)
+            ending = partial(queue.fail, claim, str(error), retryable=False)
         except EzAigentError as error:
-            await self._fail(claim, str(error), retryable=True)
+            if isinstance(error, UnavailableError) and self.db.where in str(error):
+                # No attempt failed: the next run goes on with what is journaled.
+                log.warning("the store could not be reached; the run will be resumed", task=task)
+                ending = partial(queue.release, claim, "the store could not be reached")
+            else:
+                ending = partial(queue.fail, claim, str(error), retryable=True)
         except Exception as error:
-            log.exception("a run broke", task=claim.task.id)
-            await self._fail(claim, f"the run broke: {type(error).__name__}; see the worker's log", retryable=True)
+            log.exception("a run broke", task=task)
+            ending = partial(queue.fail, claim, f"the run broke: {type(error).__name__}; see the worker's log")
+        return ending
+
+    async def _settle(self, end: Ending, controls: Controls) -> Task:
+        """Tell the queue, again while it cannot be reached: what was worked for is not thrown away for an outage."""
+        told = False
+        while True:
+            try:
+                return await end()
+            except UnavailableError as error:
+                if controls.stopping is not None:
+                    raise
+                if not told:
+                    log.warning("how a run ended cannot be stored yet; trying again", reason=str(error))
+                told = True
+            await asyncio.sleep(random.uniform(0, _AGAIN))  # noqa: S311 - spreads load, keeps no secret
 
     async def _work(self, claim: Claim, controls: Controls) -> Change:
         task = claim.task
@@ -80,6 +121,7 @@ class Conductor:
             base=task.base,
             parents=await self._parents(task),
             checkpoint=restored,
+            resumed=claim.resumed,
         )
         try:
             await self._note_start(claim, workspace)
@@ -141,12 +183,6 @@ class Conductor:
         if self.publish and change.files:
             change = await workspace.publish(change)
         return change
-
-    async def _fail(self, claim: Claim, reason: str, *, retryable: bool) -> None:
-        try:
-            await self.queue.fail(claim, reason, retryable=retryable)
-        except StaleFence:
-            log.warning("the failed run had already lost its lease", task=claim.task.id, reason=reason)
 
 
 def _message(task: Task, summary: str) -> str:

@@ -7,9 +7,11 @@ the lock when the process dies, however it dies, so its leases can be given back
 from __future__ import annotations
 
 import fcntl
+import os
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 from ezaigent.core.errors import UnavailableError
 
@@ -20,11 +22,10 @@ def hold(folder: Path, worker: str) -> Generator[None]:
     own = folder / f"{worker}.lock"
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        handle = own.open("w")
+        handle = _locked(own)
     except OSError as error:
         raise UnavailableError(f"{str(folder)!r} cannot be written: {error.strerror}; set EZAIGENT_HOME") from None
     with handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
         try:
             yield
         finally:
@@ -34,6 +35,16 @@ def hold(folder: Path, worker: str) -> Generator[None]:
 def alive(folder: Path) -> frozenset[str]:
     """Return the ids of the workers that are alive; the files of dead ones are removed."""
     return frozenset(path.stem for path in folder.glob("*.lock") if not _free(path))
+
+
+def _locked(path: Path) -> TextIO:
+    while True:
+        handle = path.open("w")
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        # Between the two lines another worker may have found the file free, and removed it as a dead one's.
+        if path.exists() and path.stat().st_ino == os.fstat(handle.fileno()).st_ino:
+            return handle
+        handle.close()
 
 
 def _free(path: Path) -> bool:

@@ -21,6 +21,10 @@ _delete = Sql("DELETE FROM workers WHERE id = $1")
 _forget = Sql("DELETE FROM workers WHERE seen_at < {now} - $1")
 _busy = Sql("SELECT agent, id, title FROM tasks WHERE state = 'running' AND lease_until > {now}")
 _ended = Sql("SELECT id, finished_at FROM tasks WHERE state IN [$1]")
+_ended_with_reservations = Sql(
+    """SELECT DISTINCT tasks.id FROM reservations JOIN tasks ON tasks.id = reservations.task_id
+    WHERE tasks.state IN [$1]"""
+)
 _paused = Sql("SELECT name FROM agents WHERE paused")
 
 _KEPT = 86_400.0
@@ -87,3 +91,8 @@ def paused(conn: Connection) -> set[str]:
 def ended(conn: Connection) -> dict[str, float]:
     """Return when each settled task ended (seconds since 1970), by id."""
     return {task: at for task, at in _ended.all(conn, sorted(SETTLED)) if at is not None}
+
+
+def ended_with_reservations(conn: Connection) -> list[str]:
+    """Return the settled tasks for which money is still held."""
+    return [row[0] for row in _ended_with_reservations.all(conn, sorted(SETTLED))]

@@ -8,6 +8,7 @@ from typing import Final
 import structlog
 
 from ezaigent.core.errors import EzAigentError
+from ezaigent.costs import close_task
 from ezaigent.fleet import queries
 from ezaigent.store import Database
 from ezaigent.workspaces import Workspaces
@@ -19,10 +20,21 @@ PERIOD: Final = 3600.0
 
 
 async def clean_forever(db: Database, workspaces: Workspaces) -> None:
-    """Remove worktrees and hidden refs of ended tasks by age and count, now and every hour."""
+    """Remove worktrees and hidden refs of ended tasks by age and count, and free what is held for them.
+
+    Now and every hour. What is held for a task is freed by its last run, unless that died or was never begun.
+    """
     while True:
         try:
+            await _close_ended(db)
             await workspaces.clean(await db.read(queries.ended))
         except EzAigentError as error:
             log.warning("cleaning up failed; it is tried again in an hour", reason=str(error))
+        except Exception:
+            log.exception("cleaning up broke; it is tried again in an hour")
         await asyncio.sleep(PERIOD)
+
+
+async def _close_ended(db: Database) -> None:
+    for task in await db.read(queries.ended_with_reservations):
+        await db.write(lambda conn, task=task: close_task(conn, task))

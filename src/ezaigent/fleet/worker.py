@@ -73,6 +73,7 @@ class Worker:
         self._only = only
         self._paused: set[str] = set()
         self._seen = 0
+        self._away = False
         self._wake = asyncio.Event()
         self._stopping = asyncio.Event()
         self._aborting = asyncio.Event()
@@ -104,16 +105,18 @@ class Worker:
         background = [
             asyncio.create_task(self._forever(self._heartbeats), name="heartbeats"),
             asyncio.create_task(self._forever(self._follow), name="controls"),
-            asyncio.create_task(self._forever(self._listen), name="doorbell"),
         ]
+        if self._only is None:  # a bell wakes one worker: not the one that would not take the task
+            background.append(asyncio.create_task(self._forever(self._listen), name="doorbell"))
         self._ready.set()
         try:
             await self._claim_until_stopped()
             await self._drain()
         finally:
-            for task in background:
+            left = [*background, *(run.task for run in self._runs.values())]
+            for task in left:
                 task.cancel()
-            await asyncio.gather(*background, return_exceptions=True)
+            await asyncio.gather(*left, return_exceptions=True)
             with contextlib.suppress(EzAigentError):
                 await self._db.write(lambda conn: queries.leave(conn, self.info.id, "stopped"))
 
@@ -122,8 +125,9 @@ class Worker:
             self._wake.clear()
             try:
                 claimed = await self._claim()
+                self._reached()
             except UnavailableError as error:
-                log.warning("the store cannot be reached; trying again", reason=str(error))
+                self._missed(error)
                 claimed = 0
             if not claimed:
                 with contextlib.suppress(TimeoutError):
@@ -152,6 +156,8 @@ class Worker:
         except UnavailableError as error:
             # The lease runs out and the task is taken up again from its journal.
             log.warning("a run could not be settled", task=run.claim.task.id, reason=str(error))
+        except Exception:
+            log.exception("a run could not be settled", task=run.claim.task.id)
         finally:
             del self._runs[run.claim.run_id]
             self._idle[run.claim.agent] = self._agents[run.claim.agent]
@@ -233,5 +239,18 @@ class Worker:
             try:
                 await loop()
             except UnavailableError as error:
-                log.warning("the store cannot be reached; trying again", reason=str(error))
+                self._missed(error)
+            except Exception:  # without its heartbeats a worker would lose every lease
+                log.exception("a part of the worker broke; it goes on")
             await asyncio.sleep(min(1.0, self._queue_settings.lease / 10))
+
+    def _missed(self, error: UnavailableError) -> None:
+        """Say once that the store is away: several loops find it out, again and again."""
+        if not self._away:
+            log.warning("the store cannot be reached; trying again", reason=str(error))
+        self._away = True
+
+    def _reached(self) -> None:
+        if self._away:
+            log.warning("the store is back")
+        self._away = False

@@ -12,7 +12,7 @@ async def somebody_works(services: Services, profile: str | None) -> bool:
     """Return whether a live worker would take a task of this profile (None: of any)."""
     workers = await services.roster.workers()
     return any(
-        not worker.exclusive and (profile is None or any(profile_of(name) == profile for name in worker.agents))
+        not worker.exclusive and any(profile is None or profile_of(name) == profile for name in worker.agents)
         for worker in workers
     )
 

@@ -161,6 +161,9 @@ class Fleet:
             if self._work:
                 await self._start_worker()
         except BaseException:
+            if self._running is not None:
+                self._running.cancel()
+                await asyncio.wait([self._running])
             await self._stack.aclose()
             raise
         return self

@@ -143,6 +143,9 @@ async def open_worker(
 
     settings = services.settings
     profiles = load_profiles(settings)
+    for name in pools:
+        if name not in profiles:
+            raise UsageError(f"no profile {name!r} for the agents; known: {', '.join(sorted(profiles))}")
     sandbox = await detect(settings.sandbox)
     workspaces = Workspaces(settings.home, settings.workspaces, sandbox)
     worker_id = f"{socket.gethostname()}-{os.getpid()}-{new_id()[-5:]}"
@@ -151,7 +154,7 @@ async def open_worker(
             stack.enter_context(liveness.hold(services.locks, worker_id))
             await services.queue.reclaim(alive=liveness.alive(services.locks))
         runtime = await stack.enter_async_context(build_runtime(services.db, settings, services.costs))
-        general = {name for name in pools if not profiles[name].offline} or set(pools)
+        general = {name for name in pools if profiles[name].general} or set(pools)
         slots = [Slot(agent=name, profile=name, general=name in general) for name in pools for _ in range(pools[name])]
         info, slots = await services.roster.register(
             WorkerInfo(
@@ -165,7 +168,7 @@ async def open_worker(
             slots,
         )
         cleaner = asyncio.create_task(clean_forever(services.db, workspaces), name="clean up")
-        stack.callback(cleaner.cancel)
+        stack.push_async_callback(_ended, cleaner)
         yield Worker(
             info=info,
             agents=slots,
@@ -187,6 +190,11 @@ async def open_worker(
             fleet_settings=settings.fleet,
             only=only,
         )
+
+
+async def _ended(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.wait([task])
 
 
 async def open_workspaces(settings: Settings) -> Workspaces:
