@@ -182,15 +182,17 @@ async def test_ruff_that_cannot_work_ends_the_run() -> None:
     first = await step(messages)
     with pytest.raises(RunError, match="ruff could not do it: sh: 1: ruff: not found"):
         await step(answered(messages, first, "sh: 1: ruff: not found\n[exit code 127]"))
+    place = await step(asked("Format src/"))
+    broken = answered(asked("Format src/"), place, "{broken}\nno space\n[exit code 1]")
     with pytest.raises(RunError, match="gave no answer in the sandbox: no space"):
-        place = await step(asked("Format src/"))
-        await step(answered(asked("Format src/"), place, "{broken}\nno space\n[exit code 1]"))
+        await step(broken)
 
 
 async def test_an_edit_that_is_refused_is_taken_back() -> None:
     task = asked("Make `python3 -B check.py` pass")
     messages = answered(task, await step(task), "boom\n[exit code 1]")
-    found = '{"edits": [{"path": "a.py", "old": "x", "new": "y", "label": "a.py:1: x becomes y"}], "tried": [], "reason": ""}'
+    edit = '{"path": "a.py", "old": "x", "new": "y", "label": "a.py:1: x becomes y"}'
+    found = f'{{"edits": [{edit}], "tried": [], "reason": ""}}'
     messages = answered(messages, await step(messages), f"{found}\n[exit code 0]")
     response = await step(messages)
     call = response.tool_calls[0]

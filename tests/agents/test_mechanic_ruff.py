@@ -56,6 +56,57 @@ async def test_syntax_is_modernised_for_the_version_named(tmp_path: Path) -> Non
     assert "x: list[int] | None = None" in bench.changed["src/app/old.py"]
 
 
+async def test_imports_that_the_new_syntax_leaves_unused_go_too(tmp_path: Path) -> None:
+    old = (
+        "import os\nfrom typing import Dict, List, Optional, Union\n\n\n"
+        "def f(x: Optional[Dict[str, List[int]]], y: Union[int, str]) -> List[str]:\n    return [os.name]\n"
+    )
+    files = {"shop/old.py": old, "shop/odd.py": "import sys\n\nX = 1\n", "rest/old.py": old}
+    bench = Bench.of(tmp_path, files)
+    words = await bench.ask("Modernise the syntax to Python 3.11 in shop/")
+    assert bench.changed == {
+        "shop/old.py": "import os\n\n\n"
+        "def f(x: dict[str, list[int]] | None, y: int | str) -> list[str]:\n    return [os.name]\n"
+    }
+    assert bench.shell("ruff check --no-cache --select UP,F401 --target-version py311 shop/old.py").startswith(
+        "exit code: 0"
+    )
+    assert "UP006" in words
+    assert "F401" in words
+    assert "left" not in words
+
+
+async def test_a_bare_name_is_a_folder_or_package_of_the_repository(tmp_path: Path) -> None:
+    unused = "import os\n"
+    files = {
+        "src/shop/a.py": unused,
+        "deep/down/billing/b.py": unused,
+        "c.py": unused,
+        "one/twin/d.py": "",
+        "README": "",
+    }
+    bench = Bench.of(tmp_path, {**files, "two/twin/e.py": unused})
+    await bench.ask("Remove unused imports in shop")
+    assert bench.changed == {"src/shop/a.py": ""}
+    await Bench(tmp_path).ask("Remove unused imports in billing and c")
+    assert bench.changed == {"src/shop/a.py": "", "deep/down/billing/b.py": "", "c.py": ""}
+    for prompt, reason in (
+        ("Remove unused imports in nosuch", "the task names 'nosuch', which is not in the repository"),
+        ("Use f-strings in README", "the task names 'README', which is not in the repository"),
+        ("Remove unused imports in twin", "could be one/twin or two/twin; name one by its path"),
+        ("Rename x_a to x_b in nosuch", "the task names 'nosuch', which is not in the repository"),
+    ):
+        with pytest.raises(RunError, match=reason):
+            await Bench(tmp_path).ask(prompt)
+    assert "two/twin/e.py" not in bench.changed
+
+
+async def test_a_package_ruled_out_by_its_name_is_left_alone(tmp_path: Path) -> None:
+    bench = Bench.of(tmp_path, FILES)
+    await bench.ask("Remove unused imports except in the app package")
+    assert list(bench.changed) == ["tests/test_main.py"]
+
+
 async def test_unused_variables_and_old_formatting(tmp_path: Path) -> None:
     bench = Bench.of(tmp_path, {"a.py": 'def f(x):\n    y = 1\n    return "%s" % x + "{}".format(x)\n'})
     await bench.ask("Remove unused variables and replace % formatting with f-strings")

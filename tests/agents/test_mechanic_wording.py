@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from ezaigent.agents.mechanic.model import RECIPES
@@ -38,8 +40,17 @@ UNDERSTOOD: list[tuple[str, list[str]]] = [
     ("Use f-strings instead of .format", ["lint"]),
     ("Remove trailing whitespace", ["lint"]),
     ("In src/shop, fix lint errors except in `src/shop/legacy.py`", ["lint"]),
+    ("Remove unused imports in shop", ["lint"]),
+    ("Sort imports across shop and billing", ["lint"]),
+    ("Fix lint errors under shop, too", ["lint"]),
+    ("In shop, remove unused imports", ["lint"]),
+    ("remove the unused imports of the files in shop and format the code", ["lint", "format"]),
+    ("Remove unused imports in shop and format", ["lint", "format"]),
+    ("Fix lint errors in shop with ruff, please", ["lint"]),
     # modernise
     ("Modernise the syntax", ["modernise"]),
+    ("Modernise the syntax to Python 3.11 in shop", ["modernise"]),
+    ("Modernise the syntax to Python 3.11 in shop/", ["modernise"]),
     ("modernize syntax to Python 3.11", ["modernise"]),
     ("Upgrade to Python 3.12 syntax", ["modernise"]),
     ("Upgrade the code to Python 3.11", ["modernise"]),
@@ -56,6 +67,8 @@ UNDERSTOOD: list[tuple[str, list[str]]] = [
     ("Fix the formatting", ["format"]),
     ("Auto-format the Python files in the repository", ["format"]),
     ("Format the whole code base.", ["format"]),
+    ("Format the code in shop", ["format"]),
+    ("Reformat all files in shop and billing", ["format"]),
     # rename
     ("rename function `old_name` to `new_name`", ["rename"]),
     ("Rename the function total to grand_total", ["rename"]),
@@ -64,6 +77,7 @@ UNDERSTOOD: list[tuple[str, list[str]]] = [
     ("Please rename the constant MAX_ITEMS to LIMIT", ["rename"]),
     ("Rename the method `Cart.total` to `Cart.grand_total`", ["rename"]),
     ("rename line_total -> total_of_line", ["rename"]),
+    ("Rename line_total to total_of_line in shop", ["rename"]),
     ("Change the name of the function `fetch` to `load`", ["rename"]),
     ("The function `calc` should be renamed to `calculate`", ["rename"]),
     ("Rename `shop.cart.total` to `grand_total` and update all callers", ["rename"]),
@@ -126,6 +140,13 @@ REFUSED = [
     "Explain the lint errors",
     "Fix the lint configuration",
     "Fix the lint job in CI",
+    "Fix the build in CI",
+    "Make the tests pass in production",
+    "Format the price in shop",
+    "Remove unused imports in the shop window",
+    "Remove unused imports in shop and add a login page",
+    "Sort the imports in shop by popularity",
+    "Fix lint errors for alice",
     "Fix B12",
     "Fix ABC-123",
     "Fix the bug in the login page",
@@ -193,6 +214,14 @@ def test_does_nothing_where_it_does_not_understand(text: str) -> None:
         ("sort the imports in all files under src/shop", {"select": ["I"], "paths": ["src/shop"]}),
         ("remove all unused imports from the shop package", {"select": ["F401"], "paths": ["shop"]}),
         ("Format src/ and tests/", {"paths": ["src/", "tests/"]}),
+        ("Remove unused imports in shop", {"select": ["F401"], "paths": ["shop"]}),
+        ("Sort imports across shop and billing/api, safely", {"paths": ["shop", "billing/api"]}),
+        ("In shop, sort the imports in all files under nowhere", {"paths": ["shop", "nowhere"]}),
+        ("Fix lint errors in the whole repository", {"paths": []}),
+        ("Fix lint errors in shop if possible", {"paths": ["shop"]}),
+        ("Format the code in shop with ruff", {"paths": ["shop"]}),
+        ("Modernise the syntax to Python 3.11 in shop", {"paths": ["shop"], "version": "3.11"}),
+        ("Rename line_total to total_of_line in shop", {"paths": ["shop"], "new": "total_of_line"}),
         (
             "Rename the method `total` of the class `Cart` to `grand_total`",
             {"old": "Cart.total", "new": "grand_total", "kind": "method"},
@@ -217,6 +246,15 @@ def test_reads_places_rules_and_names(text: str, detail: dict[str, object]) -> N
 def test_places_ruled_out_are_kept_as_limits() -> None:
     request = read_request("Fix lint errors. Do not touch `src/legacy` or tests/.", RECIPES, CHECKS)
     assert request.limits.excludes == ("src/legacy", "tests/")
+
+
+def test_a_long_row_of_names_is_read_at_once() -> None:
+    """The patterns must not try every way to part it."""
+    began = time.process_time()
+    for joint in (" in ", ", ", " and "):
+        row = joint.join(["shop"] * 45)
+        read_request(f"Remove unused imports in {row} !now? what {row}"[:400], RECIPES, CHECKS)
+    assert time.process_time() - began < 2
 
 
 def test_permission_to_edit_tests_is_read() -> None:

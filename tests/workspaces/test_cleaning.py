@@ -149,17 +149,40 @@ async def test_above_the_bound_no_new_tree_is_made_but_old_ones_go_on(
     assert (await small.open(task_id="old", repo=str(source.path), base=None, resumed=True)).path == path
 
 
-async def test_many_loose_objects_are_packed(workspaces: Workspaces, source: Source, home: Path) -> None:
+def fill(mirror: Path, folder: Path, count: int) -> None:
+    """Let a mirror grow by ``count`` files, each a loose object, as many small checkpoints would."""
+    names = [folder / "grown" / f"f{number}" for number in range(count)]
+    names[0].parent.mkdir()
+    for number, name in enumerate(names):
+        name.write_text(f"grown {number}")
+
+    def git(*words: str, data: str) -> str:
+        flags = ("-c", "core.fsync=none", "-c", "user.name=t", "-c", "user.email=t@example.invalid")
+        return subprocess.run(
+            ["git", *flags, *words], cwd=mirror, input=data, capture_output=True, text=True, check=True
+        ).stdout.strip()
+
+    blobs = git("hash-object", "-w", "--stdin-paths", data="".join(f"{name}\n" for name in names)).split()
+    rows = [f"100644 blob {blob}\t{name.name}\n" for blob, name in zip(blobs, names, strict=True)]
+    commit = git("commit-tree", git("mktree", data="".join(rows)), data="Grown")
+    git("update-ref", "refs/kept/grown", commit, data="")
+
+
+async def test_many_loose_objects_are_packed(
+    workspaces: Workspaces, source: Source, home: Path, tmp_path: Path
+) -> None:
     workspace = await workspaces.open(task_id="t1", repo=str(source.path), base=None)
-    for step in range(60):
-        for number in range(75):
-            (workspace.path / f"f{number}").write_text(f"{step} {number}")
-        await workspace.checkpoint("Step")
+    for number in range(75):
+        (workspace.path / f"f{number}").write_text(f"first {number}")
+    await workspace.checkpoint("Step")
+    (mirror,) = [path for path in (home / "mirrors").iterdir() if path.is_dir()]
+    fill(mirror, tmp_path, 4200)
+    assert len([path for path in (mirror / "objects").glob("??/*")]) > 4200
     checkpoint = refs(home)["refs/ezaigent/checkpoints/t1"]
     await workspaces.clean({})
-    (mirror,) = [path for path in (home / "mirrors").iterdir() if path.is_dir()]
     assert len([path for path in (mirror / "objects").glob("??/*")]) < 200
-    assert show(home, f"{checkpoint}:f7") == "59 7"
+    assert show(home, f"{checkpoint}:f7") == "first 7"
+    assert show(home, "refs/kept/grown:f7") == "grown 7"
     (workspace.path / "after").write_text("after")
     assert await workspace.checkpoint("After") is not None
     assert (await workspace.run("git status --short | wc -l")).output.strip() == "76"

@@ -111,7 +111,9 @@ def _results(messages: Sequence[ModelMessage]) -> dict[str, Result]:
             continue
         for part in message.parts:
             if isinstance(part, ToolReturnPart):
-                found[part.tool_call_id] = Result(part.model_response_str(wrap_if_error=False), refused=part.outcome != "success")
+                found[part.tool_call_id] = Result(
+                    part.model_response_str(wrap_if_error=False), refused=part.outcome != "success"
+                )
     return found
 
 

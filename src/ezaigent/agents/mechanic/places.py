@@ -12,7 +12,7 @@ from ezaigent.agents.mechanic.plan import Brief, Call, Limits, Result
 from ezaigent.agents.mechanic.wording import Where
 from ezaigent.core.errors import RunError
 
-_MOST = 2000
+MOST_FILES = 2000
 """Files that one command line may name."""
 
 
@@ -24,17 +24,28 @@ def find_paths(where: Where, brief: Brief, limits: Limits) -> Generator[Call, Re
     excludes = [*where.excludes, *limits.excludes]
     if not (where.paths or excludes or brief.scope):
         return ["."]
-    arguments: dict[str, Any] = {"places": list(where.paths), "scope": list(brief.scope), "excludes": excludes}
+    arguments: dict[str, Any] = {
+        "places": list(where.paths),
+        "bare": list(where.bare),
+        "scope": list(brief.scope),
+        "excludes": excludes,
+    }
     program = programs.command("places", "tree", arguments=arguments)
     answer = read_json((yield Call("shell", {"command": program}, "Look up the files that the task names")))
     if answer["missing"]:
         raise RunError(f"the task names {answer['missing'][0]!r}, which is not in the repository", retryable=False)
+    if answer["ambiguous"]:
+        raise RunError(
+            f"the task's place could be {' or '.join(answer['ambiguous'][0][:3])}; name one by its path",
+            retryable=False,
+        )
     paths = cast("list[str]", answer["paths"])
     if not paths:
         raise RunError("no Python file is left to work on inside the places and the scope of the task", retryable=False)
-    if len(paths) > _MOST:
+    if len(paths) > MOST_FILES:
         raise RunError(
-            f"the task means {len(paths)} files one by one; name at most {_MOST}, or whole folders", retryable=False
+            f"the task means {len(paths)} files one by one; name at most {MOST_FILES}, or whole folders",
+            retryable=False,
         )
     return paths
 

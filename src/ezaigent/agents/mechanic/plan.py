@@ -9,9 +9,7 @@ from typing import Any, Protocol
 
 from ezaigent.agents.mechanic.clauses import Clause
 
-_EXIT = re.compile(
-    r"(?:\[[^\[\]]*\b)?exit(?:ed)?(?: with)?(?: code| status)?\s*[:=]?\s*(-?\d+)\.?\]?", re.IGNORECASE
-)
+_EXIT = re.compile(r"(?:\[[^\[\]]*\b)?exit(?:ed)?(?: with)?(?: code| status)?\s*[:=]?\s*(-?\d+)\.?\]?", re.IGNORECASE)
 """A line that says nothing but how the command ended: what a command prints may mention exit codes, too."""
 _TIMED_OUT = re.compile(r"\btimed[ _-]?out\b|\btime limit\b|\bran out of time\b", re.IGNORECASE)
 

@@ -42,7 +42,19 @@ _ITEM = (
     rf"(?:{SPOT}(?:\s+{_KIND})?|\w+\s+(?:package|module|folder|directory)|{_WHOLE})"
 )
 PLACES = rf"{_ITEM}(?:\s*(?:,|and|&|or|,\s*and)\s+{_ITEM})*"
-_IN = rf"(?:in|inside|within|under|of|for|across|throughout|from|on|over|below)\s+{PLACES}"
+_BARE = (
+    r"(?<![\w./⟦-])(?!(?:in|inside|within|under|of|for|across|throughout|from|on|over|below|to|at|by|with|using|via|"
+    r"through|and|or|but|except|excluding|the|a|an|all|any|every|each|some|this|that|these|those|it|its|them|their|"
+    r"our|my|your|me|us|you|which|where|whole|entire|complete|full|python|source|code|codebase|repo|repository|"
+    r"project|tree|everything|everywhere|files?|folders?|director(?:y|ies)|modules?|packages?|sources?|scripts|place|"
+    r"general|order|particular|detail|total|short|future|automatically|safely|again|too|as|alphabetically|please|now|"
+    r"consistently|properly|if|when|wherever|thanks|thank|then|also|format|reformat|lint|autoformat|class|function|"
+    r"method)\b)[A-Za-z_][\w-]*(?![\w./-])"
+)
+"""A name that may be that of a folder or package: whether there is one is looked up before anything is changed."""
+_ANY_ITEM = rf"(?:{_ITEM}|{_BARE}(?:\s+{_KIND})?)"
+_ANY_PLACES = rf"{_ANY_ITEM}(?:\s*(?:,|and|&|or|,\s*and)\s+{_ANY_ITEM})*"
+_IN = rf"(?:(?:in|inside|within|under|of|across|throughout|below)\s+{_ANY_PLACES}|(?:for|from|on|over)\s+{PLACES})"
 _EXCEPT = (
     r"(?:,\s*)?(?:except|excluding|but not|other than|without|skipping|ignoring|leaving out)\s+"
     rf"(?:(?:in|for|from)\s+)?(?P<except>{PLACES})"
@@ -63,13 +75,15 @@ TAIL = rf"(?P<tail>(?:,?\s+(?:{_IN}|{_WITH}|{_MANNER})|{_MANNER})*)(?:\s*{_EXCEP
 _SPOT = re.compile(
     rf"(?P<quoted>{QUOTED})|(?P<path>{_PATH})|"
     r"\b(?P<named>(?!(?:whole|entire|python|source|this|the|our|all|every)\b)\w+)\s+"
-    rf"(?:package|module|folder|directory)\b|\b(?P<folder>{_FOLDER})\b"
+    rf"(?:package|module|folder|directory)\b|\b(?P<folder>{_FOLDER})\b|(?P<bare>{_BARE})",
+    re.IGNORECASE,
 )
+_ASIDE = re.compile(rf"(?<![\w./⟦-])(?:{_WITH}|{_MANNER})(?![\w./-])", re.IGNORECASE)
 
 
 def pattern(body: str) -> re.Pattern[str]:
     """Compile ``body`` for whole clauses: politeness and an opening place before it, places and manner after it."""
-    return re.compile(rf"{_LEAD}(?:in\s+(?P<before>{PLACES}),?\s+)?{_LEAD}(?:{body}){TAIL}", re.IGNORECASE)
+    return re.compile(rf"{_LEAD}(?:in\s+(?P<before>{_ANY_PLACES}),?\s+)?{_LEAD}(?:{body}){TAIL}", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,22 +93,23 @@ class Where:
     paths: tuple[str, ...] = ()
     """Paths, globs and package names; empty: the whole repository."""
     excludes: tuple[str, ...] = ()
+    bare: tuple[str, ...] = ()
+    """Those of the paths that are places only if the repository has a folder or package of that name."""
 
 
 def where(clause: Clause, found: re.Match[str], *extra: str) -> Where:
     """Return the places named in what ``found`` matched (and in its groups ``extra``)."""
-    texts = [
-        found["before"],
-        *(found[name] for name in extra),
-        re.sub(_WITH, "", found["tail"] or "", flags=re.IGNORECASE),
-    ]
-    paths = [path for text in texts if text for path in spots(clause, text)]
-    return Where(tuple(dict.fromkeys(paths)), tuple(spots(clause, found["except"] or "")))
+    texts = [found["before"] or "", *(found[name] or "" for name in extra), _ASIDE.sub(" ", found["tail"] or "")]
+    hits = [hit for text in texts for hit in _SPOT.finditer(text)]
+    paths = [clause.restore(next(filter(None, hit.groups()))) for hit in hits]
+    bare = [hit["bare"] for hit in hits if hit["bare"]]
+    return Where(tuple(dict.fromkeys(paths)), tuple(spots(clause, found["except"] or "")), tuple(bare))
 
 
 def spots(clause: Clause, text: str) -> list[str]:
-    """Return the paths, globs and package names in a piece of a clause."""
-    return [clause.restore(next(filter(None, spot.groups()))) for spot in _SPOT.finditer(text)]
+    """Return the paths, globs and names of packages in a piece of a clause; other names are not taken for places."""
+    hits = [hit for hit in _SPOT.finditer(text) if not hit["bare"]]
+    return [clause.restore(next(filter(None, hit.groups()))) for hit in hits]
 
 
 def understood(form: re.Pattern[str], clause: Clause) -> re.Match[str] | None:

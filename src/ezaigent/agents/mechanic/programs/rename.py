@@ -40,7 +40,7 @@ def rename(
         hits = find_place(place)
         if not hits:
             raise RenameError(f"the task names {place!r}, which is not in the repository")
-        inside += hits
+        inside += hits  # of several folders of that name, the one that defines the symbol
     target = find_target(modules, qualifier, name, new, kind=kind, places=inside)
     edits, strange = collect(modules, target)
     mentions = Mentions(modules, target, edits, plain=not strange)

@@ -59,14 +59,23 @@ def _is_own(folder: Path) -> bool:
 
 
 def find_place(place: str) -> list[str]:
-    """Return what a place stands for: a path, the files of a glob, or a package by its name."""
+    """Return what a place stands for: a path, the files of a glob, or a package by its name.
+
+    There are several where only folders deep in the tree have a plain name, and more than one does.
+    """
     plain = place.removeprefix("./").rstrip("/") or "."
     if any(mark in plain for mark in "*?[{"):
         return [path for path in files_below(".") if in_any(path, [plain])]
     dotted = plain.replace(".", "/")
     named = (plain, f"src/{plain}", dotted, f"src/{dotted}", f"{dotted}.py", f"src/{dotted}.py")
     hits = [path for path in named if path and Path(path).exists()]
-    return hits[:1] or [path for path in files_below(".") if path.endswith(f"/{plain}")][:1]
+    return hits[:1] or [path for path in files_below(".") if path.endswith(f"/{plain}")][:1] or _folders(plain)
+
+
+def _folders(name: str) -> list[str]:
+    """Return the folders of this name that hold code, sorted; those inside another one are left out."""
+    ends = {f"{path.partition(f'/{name}/')[0]}/{name}" for path in files_below(".") if f"/{name}/" in path}
+    return sorted(ends)
 
 
 def module_names(path: str, root: str = ".") -> list[str]:

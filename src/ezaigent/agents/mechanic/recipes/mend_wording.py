@@ -6,7 +6,7 @@ import re
 
 from ezaigent.agents.mechanic.clauses import Clause
 from ezaigent.agents.mechanic.plan import Brief
-from ezaigent.agents.mechanic.wording import QUANTITY, QUOTED, pattern, understood, where
+from ezaigent.agents.mechanic.wording import QUANTITY, QUOTED, Where, pattern, understood, where
 
 _TESTS = (
     r"(?:(?:unit|failing|failed|broken|red|whole|entire|full|python|task's|following)\s+)*"
@@ -59,12 +59,19 @@ def commands(clause: Clause, brief: Brief) -> tuple[str, ...] | None:
         command = _command(quoted)
         return (command,) if command else None
     named = understood(FORM, clause)
-    places = where(clause, named).paths if named else ()
+    return _named(clause, where(clause, named), brief) if named else None
+
+
+def _named(clause: Clause, spots: Where, brief: Brief) -> tuple[str, ...] | None:
+    """Return the commands that the places of a clause stand for, else the task's checks."""
+    if spots.bare:
+        return None  # "the tests in production": nobody knows which command that is
+    places = spots.paths
     files = [place for place in places if _TEST_FILE.fullmatch(place)]
     if files:
         return (f"{DEFAULT} {' '.join(files)}",)
     runs = [command for place in places if (command := _command(place))]
-    if named is None or (places and not runs and clause.text.count("⟦")):
+    if places and not runs and clause.text.count("⟦"):
         return None
     return tuple(runs) or brief.checks or (DEFAULT,)
 

@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Sequence
 
 from ezaigent.agents.mechanic.clauses import Clause
-from ezaigent.agents.mechanic.places import find_paths
+from ezaigent.agents.mechanic.places import MOST_FILES, find_paths
 from ezaigent.agents.mechanic.plan import Brief, Call, Limits, Plan, Result, Steps
 from ezaigent.agents.mechanic.recipes.ruff_wording import FORMAT, GIVEN, LINT, MODERN, NAMED, SELECTED
 from ezaigent.agents.mechanic.wording import Where, understood, where
@@ -16,6 +16,7 @@ from ezaigent.core.errors import RunError
 _MINORS = range(7, 16)
 """Minor versions of Python 3 that ruff can target."""
 _TIMES = "\N{MULTIPLICATION SIGN}"
+_CHANGED = re.compile(r"^- (\S.*):$", re.MULTILINE)
 _QUOTED = 3
 """Findings that are told in full."""
 
@@ -42,7 +43,7 @@ def _modernises(clause: Clause) -> Plan | None:
     if found is None:
         return None
     version = found["version"] or found["version2"]
-    return _fixes(where(clause, found), ("UP",), "modernise", version=version)
+    return _fixes(where(clause, found), ("UP",), "modernise", version=version, tidy=("UP", "F401"))
 
 
 def _named(clause: Clause) -> Plan | None:
@@ -71,8 +72,16 @@ def _given(clause: Clause) -> Plan | None:
 
 
 def _fixes(
-    places: Where, select: Sequence[str], name: str, *, version: str | None = None, unsafe: bool = False
+    places: Where,
+    select: Sequence[str],
+    name: str,
+    *,
+    version: str | None = None,
+    unsafe: bool = False,
+    tidy: Sequence[str] = (),
 ) -> Plan:
+    """Plan one fix; ``tidy`` names rules that are run after it over just the files that it changed."""
+
     def steps(brief: Brief, limits: Limits) -> Steps:
         if version and int(version.partition(".")[2]) not in _MINORS:
             span = f"3.{_MINORS[0]} to 3.{_MINORS[-1]}"
@@ -80,7 +89,18 @@ def _fixes(
         paths = yield from find_paths(places, brief, limits)
         words = fix_command(paths, select, version=version, unsafe=unsafe)
         what = f"Fix {', '.join(select)}" if select else "Fix what ruff can fix by itself"
-        return tell("lint", (yield Call("shell", {"command": shlex.join(words)}, what)))
+        fixed = yield Call("shell", {"command": shlex.join(words)}, what)
+        sentence = tell("lint", fixed)
+        changed = _CHANGED.findall(fixed.text)
+        if not tidy or not changed or len(changed) > MOST_FILES:
+            return sentence
+        words = fix_command(changed, tidy, version=version, unsafe=unsafe)
+        tidied = yield Call("shell", {"command": shlex.join(words)}, "Drop the imports that this left unused")
+        if tidied.refused or tidied.exit_code not in {0, 1}:
+            return sentence
+        # What the first run left in these files is as the second run found it.
+        seen = [line for line in fixed.text.splitlines() if line.partition(":")[0] not in changed]
+        return tell("lint", Result("\n".join([*seen, tidied.text]), refused=False))
 
     return Plan(name, steps, {"select": list(select), "paths": list(places.paths), "version": version})
 
