@@ -85,7 +85,7 @@ def _writable(ctx: RunContext[Deps], path: str) -> TreeFiles:
     inside = deps.files.locate(path)
     if inside is not None and not deps.in_scope(inside.as_posix()):
         raise ToolFailed(f"{path!r} is outside the task's scope ({', '.join(deps.scope)}); nothing was written.")
-    if inside is not None:
+    if inside is not None and ".git" not in inside.parts:
         _make_folders(deps.files.root, inside.parent.parts)
     return deps.files
 
@@ -95,8 +95,6 @@ def _make_folders(root: Path, parts: Sequence[str]) -> None:
     folder = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         for part in parts:
-            if part == ".git":
-                return
             try:
                 inner = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
             except FileNotFoundError:
