@@ -154,3 +154,11 @@ async def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
     path.write_text("these are not the pages you are looking for\n" * 100)
     with pytest.raises(UnavailableError, match="not an SQLite database"):
         await Database.open(f"sqlite:///{path}")
+
+
+async def test_functions_without_sql_leave_no_transaction_open(db: Database) -> None:
+    for _ in range(10):  # more than there are readers
+        assert await db.read(lambda _: "nothing") == "nothing"
+        assert await db.write(lambda _: "nothing") == "nothing"
+    await db.write(lambda conn: put(conn, [("after", 1)]))
+    assert await db.read(lambda conn: count.first(conn)) == (1,)

@@ -143,6 +143,7 @@ class SqliteBackend:
             _driver(conn).execute("PRAGMA query_only = ON")
             self._local.conn = conn
         _driver(conn).execute("BEGIN")
+        conn.begin()  # the toolkit must know of it, or a function without SQL would leave it open
         try:
             return fn(conn)
         finally:
