@@ -131,7 +131,8 @@ class Worker:
                 claimed = 0
             if not claimed:
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._wake.wait(), _SWEEP)
+                    async with asyncio.timeout(_SWEEP):  # not wait_for: on 3.11 it can lose a cancellation
+                        await self._wake.wait()
 
     async def _claim(self) -> int:
         idle = [slot for name, slot in self._idle.items() if name not in self._paused]

@@ -182,8 +182,10 @@ class EventLog:
                 for event in page:
                     yield event
                 if not page:
+                    # Not wait_for: on Python 3.11 it loses a cancellation that comes together with the result.
                     with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(committed.wait(), poll)
+                        async with asyncio.timeout(poll):
+                            await committed.wait()
 
     async def _page(
         self, after: int, limit: int, kinds: Sequence[str] | None, task_id: str | None, agent: str | None
