@@ -25,7 +25,7 @@ from test_mechanic_driver import Bench
 from ezaigent.agents.mechanic import MechanicModel, programs
 from ezaigent.agents.mechanic.conversation import read_brief, without_brief
 from ezaigent.agents.mechanic.plan import Result
-from ezaigent.agents.mechanic.recipes.mend import _PARTS as MEND_PARTS
+from ezaigent.agents.mechanic.recipes.mend import PARTS as MEND_PARTS
 from ezaigent.core.errors import RunError
 
 TOOLS = ("shell", "edit_file", "read_file")

@@ -298,7 +298,7 @@ async def test_files_that_vanish_or_change_meanwhile_do_no_harm(workspace: Works
     )
     (workspace.path / "d").mkdir()
     (workspace.path / "d" / "passwd").write_text("mine")
-    writer = subprocess.Popen(["python3", "-c", script], cwd=workspace.path)
+    writer = subprocess.Popen(["python3", "-c", script], cwd=workspace.path)  # noqa: ASYNC220
     try:
         commits = 0
         while writer.poll() is None:
@@ -322,7 +322,7 @@ async def test_unreadable_files_keep_their_last_content(tmp_path: Path) -> None:
     script = tmp_path / "unreadable.py"
     script.write_text(UNREADABLE)
     powerless = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.getuid() == 0 else []
-    done = subprocess.run(
+    done = subprocess.run(  # noqa: ASYNC221
         [*powerless, sys.executable, str(script), str(tmp_path)], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr

@@ -177,10 +177,10 @@ async def test_many_loose_objects_are_packed(
     await workspace.checkpoint("Step")
     (mirror,) = [path for path in (home / "mirrors").iterdir() if path.is_dir()]
     fill(mirror, tmp_path, 4200)
-    assert len([path for path in (mirror / "objects").glob("??/*")]) > 4200
+    assert len(list((mirror / "objects").glob("??/*"))) > 4200
     checkpoint = refs(home)["refs/ezaigent/checkpoints/t1"]
     await workspaces.clean({})
-    assert len([path for path in (mirror / "objects").glob("??/*")]) < 200
+    assert len(list((mirror / "objects").glob("??/*"))) < 200
     assert show(home, f"{checkpoint}:f7") == "first 7"
     assert show(home, "refs/kept/grown:f7") == "grown 7"
     (workspace.path / "after").write_text("after")

@@ -270,7 +270,8 @@ async def test_the_data_folder_is_hidden_inside_readable_folders_too(world: Worl
 async def test_private_parts_of_the_system_are_hidden(sandbox: Sandbox, world: World) -> None:
     result = await sandbox.run(
         "for f in /etc/shadow /etc/gshadow /etc/sudoers /etc/environment /etc/gitconfig /root /home /run /var/lib /srv "
-        "/mnt /boot /proc/kcore /proc/kmsg /proc/kallsyms /sys/kernel /dev/mem /dev/kmsg /dev/sda /dev/vda /dev/fuse; do "
+        "/mnt /boot /proc/kcore /proc/kmsg /proc/kallsyms /sys/kernel /dev/mem /dev/kmsg /dev/sda /dev/vda "
+        "/dev/fuse; do "
         'test -e $f || continue; head -c 1 $f >/dev/null 2>&1 && echo "READ $f"; done; '
         "ls /root/ /home/ /run/ /var/lib/ /srv/ /mnt/; cat ~root/.ssh/* ~/.ssh/*",
         cwd=world.tree,
@@ -345,7 +346,7 @@ async def test_no_privilege_can_be_gained(sandbox: Sandbox, world: World) -> Non
 
 async def test_set_id_programs_run_as_nobody_special(sandbox: Sandbox, world: World) -> None:
     program = world.tree / "identity"
-    program.write_bytes(Path("/usr/bin/id").read_bytes())
+    program.write_bytes(Path("/usr/bin/id").read_bytes())  # noqa: ASYNC240
     program.chmod(0o6755)
     result = await sandbox.run("./identity -u; id -u; ./identity; capsh --print", cwd=world.tree, writable=world.tree)
     first, second, *rest = result.output.splitlines()

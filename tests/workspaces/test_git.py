@@ -23,7 +23,7 @@ async def test_a_failure_is_one_line_with_gits_reason(source: Source) -> None:
 
 
 async def test_missing_git_and_missing_folders_are_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    with pytest.raises(UnavailableError, match="the folder .* is gone"):
+    with pytest.raises(UnavailableError, match=r"the folder .* is gone"):
         await Git().run("status", at=tmp_path, tree=tmp_path / "gone")
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(UnavailableError, match="git is not installed"):
@@ -62,7 +62,7 @@ async def test_cancelling_ends_the_command_with_its_children(source: Source) -> 
     nap = f"{random.uniform(300, 400):.9f}"
     task = asyncio.create_task(Git().run("-c", f"alias.nap=!sleep {nap}", "nap", at=source.path / ".git"))
     async with asyncio.timeout(20):
-        while not sleepers(nap):
+        while not sleepers(nap):  # noqa: ASYNC110
             await asyncio.sleep(0.01)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -72,7 +72,7 @@ async def test_cancelling_ends_the_command_with_its_children(source: Source) -> 
 
 async def until_gone(word: str) -> None:
     async with asyncio.timeout(20):
-        while sleepers(word):
+        while sleepers(word):  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +11,32 @@ from tests.workspaces.conftest import Canary, Source
 from ezaigent.core.errors import EzAigentError, UsageError
 from ezaigent.workspaces import Workspaces, check_repository
 
-HOOKS = ["applypatch-msg", "commit-msg", "fsmonitor-watchman", "post-applypatch", "post-checkout", "post-commit", "post-index-change", "post-merge", "post-receive", "post-rewrite", "post-update", "pre-applypatch", "pre-auto-gc", "pre-commit", "pre-merge-commit", "pre-push", "pre-rebase", "pre-receive", "prepare-commit-msg", "proc-receive", "push-to-checkout", "reference-transaction", "sendemail-validate", "update"]
+HOOKS = [
+    "applypatch-msg",
+    "commit-msg",
+    "fsmonitor-watchman",
+    "post-applypatch",
+    "post-checkout",
+    "post-commit",
+    "post-index-change",
+    "post-merge",
+    "post-receive",
+    "post-rewrite",
+    "post-update",
+    "pre-applypatch",
+    "pre-auto-gc",
+    "pre-commit",
+    "pre-merge-commit",
+    "pre-push",
+    "pre-rebase",
+    "pre-receive",
+    "prepare-commit-msg",
+    "proc-receive",
+    "push-to-checkout",
+    "reference-transaction",
+    "sendemail-validate",
+    "update",
+]
 
 
 def plant(git_folder: Path, canary: Canary, program: Path, hooks: Path) -> None:
@@ -276,7 +300,7 @@ async def test_restoring_writes_nothing_through_a_link(workspaces: Workspaces, s
     again = await workspaces.open(task_id="t1", repo=str(source.path), base=None)
     assert (again.path / "src" / "app.py").read_text() == "x = 1\n"
     assert (outside / "app.py").read_text() == "mine"
-    assert sorted(os.listdir(outside)) == ["app.py"]
+    assert sorted(path.name for path in outside.iterdir()) == ["app.py"]
 
 
 async def test_git_variables_of_the_caller_do_not_count(

@@ -233,7 +233,8 @@ def ssh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A program in the place of ssh that runs the command here, and writes down how it was called."""
     log, program = tmp_path / "ssh.log", tmp_path / "ssh.sh"
     program.write_text(
-        f'#!/bin/sh\nprintf "%s\\n" "$*" >> {log}\nfor last; do :; done\nexport GIT_CONFIG_GLOBAL=/dev/null\nexec sh -c "$last"\n'
+        f'#!/bin/sh\nprintf "%s\\n" "$*" >> {log}\nfor last; do :; done\n'
+        'export GIT_CONFIG_GLOBAL=/dev/null\nexec sh -c "$last"\n'
     )
     program.chmod(0o755)
     monkeypatch.setenv("GIT_SSH_VARIANT", "ssh")

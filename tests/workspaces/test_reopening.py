@@ -180,7 +180,7 @@ async def test_a_late_run_finds_out_that_it_lost_its_tree(reopen: Reopen, home: 
 
 async def test_a_process_that_still_holds_the_old_tree_cannot_write_into_the_new_one(reopen: Reopen) -> None:
     first = await reopen()
-    writer = subprocess.Popen(
+    writer = subprocess.Popen(  # noqa: ASYNC220
         [sys.executable, "-c", "input(); open('late', 'w').write('late')"], cwd=first.path, stdin=subprocess.PIPE
     )
     second = await reopen(resumed=True)
@@ -206,7 +206,7 @@ async def test_after_a_crash_the_same_folder_goes_on(home: Path, source: Source,
         "    os.kill(os.getpid(), 9)\n"
         "asyncio.run(main(*sys.argv[1:]))\n"
     )
-    died = subprocess.run(
+    died = subprocess.run(  # noqa: ASYNC221
         [sys.executable, "-c", script, str(home), str(source.path)], capture_output=True, text=True, check=False
     )
     assert died.returncode == -9, died.stderr

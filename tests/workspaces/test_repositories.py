@@ -113,7 +113,7 @@ async def test_a_repository_with_sha256_names(workspaces: Workspaces, make_sourc
 async def test_a_repository_of_another_user(workspaces: Workspaces, source: Source) -> None:
     for folder, names, files in os.walk(source.path):
         for name in (*names, *files, ""):
-            os.chown(os.path.join(folder, name), 12345, 12345, follow_symlinks=False)
+            os.chown(Path(folder, name), 12345, 12345, follow_symlinks=False)
     await check_repository(str(source.path))
     await round_trip(workspaces, source, str(source.path))
 

@@ -40,7 +40,7 @@ class Blob:
 
 
 def is_savable(path: bytes, mode: str) -> bool:
-    """Tell whether git would take the path out of a commit again: not ``.git`` in any spelling, no linked ``.gitmodules``."""
+    """Tell whether git would check the path out again: no ``.git`` in any case, no linked ``.gitmodules``."""
     names = path.lower().split(b"/")
     return b".git" not in names and not (mode == LINK and names[-1] == b".gitmodules")
 

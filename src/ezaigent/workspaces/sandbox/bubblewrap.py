@@ -16,7 +16,7 @@ from ezaigent.workspaces.sandbox.limits import Limits
 from ezaigent.workspaces.sandbox.ports import CommandResult, Level, OnOutput
 from ezaigent.workspaces.sandbox.request import checked
 from ezaigent.workspaces.sandbox.seccomp import AF_INET, AF_INET6, AF_NETLINK, Filter
-from ezaigent.workspaces.sandbox.supervise import Rules, Supervised, readable_pipe
+from ezaigent.workspaces.sandbox.supervise import PATIENCE, Rules, Supervised, readable_pipe
 from ezaigent.workspaces.sandbox.view import SYSTEM, View
 
 TMP_SHARE = 2
@@ -50,11 +50,19 @@ class BubblewrapSandbox:
 
     level: Level = "bubblewrap"
 
-    def __init__(self, settings: SandboxSettings, view: View, *, groups: Path | None, seal: bool = True) -> None:
+    def __init__(
+        self,
+        settings: SandboxSettings,
+        view: View,
+        *,
+        groups: Path | None,
+        seal: bool = True,
+        patience: float = PATIENCE,
+    ) -> None:
         """Use ``view`` as the readable part of the machine; ``groups`` is where pids control groups can be made.
 
         ``seal`` forbids further user namespaces inside with bubblewrap's own option, which came with 0.8; the system
-        call filter forbids them too.
+        call filter forbids them too. ``patience`` is how many seconds a command may stay at its limit of processes.
         """
         self._seal = seal
         self._settings = settings
@@ -66,6 +74,7 @@ class BubblewrapSandbox:
             own_user_namespace=True,
             ends_with_starter=True,
             groups=groups,
+            patience=patience,
         )
 
     @property

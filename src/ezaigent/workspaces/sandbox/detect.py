@@ -60,8 +60,8 @@ def _ladder(
     """Yield what to try, strongest first; the variants of a level serve older programs and tighter containers."""
     yield "bubblewrap", lambda: BubblewrapSandbox(settings, view, groups=groups)
     yield "bubblewrap", lambda: BubblewrapSandbox(settings, view, groups=groups, seal=False)
-    yield "landlock", lambda: LandlockSandbox(settings, view, own_network=True)
-    yield "landlock", lambda: LandlockSandbox(settings, view, own_network=False)
+    yield "landlock", lambda: LandlockSandbox(settings, view, groups=groups, own_network=True)
+    yield "landlock", lambda: LandlockSandbox(settings, view, groups=groups, own_network=False)
 
 
 async def failure(sandbox: Sandbox) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from ezaigent.workspaces.sandbox.limits import Limits
 from ezaigent.workspaces.sandbox.ports import CommandResult, Level, OnOutput
 from ezaigent.workspaces.sandbox.request import checked
 from ezaigent.workspaces.sandbox.seccomp import AF_INET, AF_INET6, AF_NETLINK, Filter
-from ezaigent.workspaces.sandbox.supervise import Rules, Supervised, readable_pipe
+from ezaigent.workspaces.sandbox.supervise import PATIENCE, Rules, Supervised, readable_pipe
 from ezaigent.workspaces.sandbox.view import View
 
 OLDEST_ABI = 3
@@ -41,19 +42,28 @@ class LandlockSandbox:
         settings: SandboxSettings,
         view: View,
         *,
+        groups: Path | None,
         own_network: bool,
         abi: int | None = None,
+        patience: float = PATIENCE,
     ) -> None:
         """Use ``view`` as the readable part of the machine.
 
-        ``own_network`` puts each command into an empty network, where the kernel lets this user make one. ``abi`` is
-        what to assume of the kernel, by default what it says.
+        ``groups`` is where pids control groups can be made. ``own_network`` puts each command into an empty network,
+        where the kernel lets this user make one. ``abi`` is what to assume of the kernel, by default what it says.
+        ``patience`` is how many seconds a command may stay at its limit of processes.
         """
         self._settings = settings
         self._view = view
         self._abi = landlock_abi() if abi is None else abi
         self._own_network = own_network and not settings.network
-        self._rules = Rules(counts=True, own_user_namespace=False, ends_with_starter=False, groups=None)
+        self._rules = Rules(
+            counts=groups is not None or (self._own_network and os.getuid() != 0),
+            own_user_namespace=self._own_network,
+            ends_with_starter=False,
+            groups=groups,
+            patience=patience,
+        )
         self._filter = Filter(
             families=(AF_INET, AF_INET6, AF_NETLINK) if self._own_network or settings.network else (),
             shares_processes=True,
@@ -73,8 +83,8 @@ class LandlockSandbox:
         signals = "none may be sent" if self._abi < SCOPES_SIGNALS else "only among themselves"
         return (
             f"Landlock ABI {self._abi} and a system call filter: only the tree is writable, homes and /proc hidden, "
-            f"{network}, signals: {signals}; processes bounded by the filter; names and sizes of hidden files can be "
-            f"asked for, and /tmp is not there (TMPDIR is)"
+            f"{network}, signals: {signals}; processes bounded by {self._counter()}; names and sizes of hidden files "
+            f"can be asked for, and /tmp is not there (TMPDIR is)"
         )
 
     async def run(
@@ -103,7 +113,6 @@ class LandlockSandbox:
                         ("--gate", str(gate)),
                         ("--filter", str(rules)),
                         ("--abi", str(self._abi)),
-                        ("--processes", str(limits.processes)),
                         ("--network", self._network()),
                         ("--chdir", str(request.cwd)),
                         *(("--read", str(path)) for path in (*self._view.paths, *request.readable, *_MACHINE)),
@@ -113,6 +122,11 @@ class LandlockSandbox:
                     return launcher(options, variables, command)
 
                 return await Supervised(limits, self._rules, on_output).run(argv, (rules,))
+
+    def _counter(self) -> str:
+        if self._rules.groups is not None:
+            return "a control group"
+        return "the kernel" if self._rules.counts else "a watch every 0.1 s"
 
     def _network(self) -> str:
         if self._settings.network:

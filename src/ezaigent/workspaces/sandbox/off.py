@@ -11,7 +11,7 @@ from ezaigent.workspaces.sandbox.launched import launcher, private_folder
 from ezaigent.workspaces.sandbox.limits import Limits
 from ezaigent.workspaces.sandbox.ports import CommandResult, Level, OnOutput
 from ezaigent.workspaces.sandbox.request import checked
-from ezaigent.workspaces.sandbox.supervise import Rules, Supervised
+from ezaigent.workspaces.sandbox.supervise import PATIENCE, Rules, Supervised
 from ezaigent.workspaces.sandbox.view import View
 
 
@@ -20,11 +20,19 @@ class NoSandbox:
 
     level: Level = "off"
 
-    def __init__(self, settings: SandboxSettings, view: View, *, groups: Path | None) -> None:
-        """Take only the toolchain's ``PATH`` from ``view``."""
+    def __init__(
+        self, settings: SandboxSettings, view: View, *, groups: Path | None, patience: float = PATIENCE
+    ) -> None:
+        """Take only the toolchain's ``PATH`` from ``view``; the rest is as in ``BubblewrapSandbox``."""
         self._settings = settings
         self._view = view
-        self._rules = Rules(counts=groups is not None, own_user_namespace=False, ends_with_starter=False, groups=groups)
+        self._rules = Rules(
+            counts=groups is not None,
+            own_user_namespace=False,
+            ends_with_starter=False,
+            groups=groups,
+            patience=patience,
+        )
 
     @property
     def description(self) -> str:

@@ -83,7 +83,10 @@ class Filter:
     no_signals: bool = False
     """Nothing else confines signals here: none may be sent."""
     asks: bool = False
-    """Whether new processes and changes of file attributes are put to the launcher."""
+    """Whether changes of file attributes are put to the launcher.
+
+    New processes are not: a signal that arrives while a call is held ends it with EINTR, which shells, whose children
+    end all the time, take for a fork that failed."""
 
     def program(self) -> bytes | None:
         """Return the filter for this machine, or ``None`` on an architecture that it does not know."""
@@ -117,9 +120,7 @@ class Filter:
     def _conditions(self) -> Iterator[tuple[str, list[_Step]]]:
         """Calls whose arguments decide; what no check decides is allowed."""
         asked = [(_RETURN, 0, 0, _NOTIFY)] if self.asks else []
-        yield "clone", [_argument(0), (_IF_ANY_BIT, 0, 1, _NAMESPACES), _REFUSED_VERDICT, *asked]
-        yield "fork", asked
-        yield "vfork", asked
+        yield "clone", [_argument(0), (_IF_ANY_BIT, 0, 1, _NAMESPACES), _REFUSED_VERDICT]
         tty = [step for code in _TERMINAL_INPUT for step in ((_IF_EQUAL, 0, 1, code), _REFUSED_VERDICT)]
         yield "ioctl", [_argument(1), *tty]
         modes = dict(_SET_ID_MODES)

@@ -45,7 +45,8 @@ _WATCH_ALERT = 0.02  # ... of a command that has just begun or uses much: 10,000
 _CHILDHOOD = 0.5  # seconds for which a command has just begun
 _WATCH_SLOW = 0.5
 _STARTERS = 2  # processes of the sandbox itself among those counted
-_PATIENCE = 5.0  # seconds at the very limit of processes before a command counts as a fork bomb
+PATIENCE = 5.0
+"""Seconds at the very limit of processes before a command counts as a fork bomb."""
 
 
 @contextlib.contextmanager
@@ -72,6 +73,8 @@ class Rules:
     """Whether killing the starter kills everything (a PID namespace); else the starter is asked by closing the gate."""
     groups: Path | None
     """Where a pids control group can be made."""
+    patience: float = PATIENCE
+    """Seconds at the very limit of processes before a command is ended."""
 
 
 class Supervised:
@@ -293,7 +296,7 @@ class Supervised:
             if tasks < limit:
                 at_limit_since = time.monotonic()
             bursting = tasks > limit + _STARTERS and not self._rules.counts
-            if bursting or time.monotonic() - at_limit_since > _PATIENCE:
+            if bursting or time.monotonic() - at_limit_since > self._rules.patience:
                 self._stop("processes")
             elif now.resident > self._limits.resident:
                 self._stop("memory")
@@ -307,7 +310,7 @@ class Supervised:
             raise UnavailableError(self._why_broken())
         elif code == _FILE_TOO_LARGE:
             limit = "file_size"
-        elif code != 0 and (self._group_was_full or self._told("refused")):
+        elif code != 0 and self._group_was_full:
             limit = "processes"
         return CommandResult(
             exit_code=code,

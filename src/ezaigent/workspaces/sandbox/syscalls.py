@@ -39,8 +39,6 @@ _X86_64: Final = {
     "shmctl": 31,
     "socket": 41,
     "clone": 56,
-    "fork": 57,
-    "vfork": 58,
     "kill": 62,
     "semget": 64,
     "semctl": 66,

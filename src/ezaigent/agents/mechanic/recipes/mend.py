@@ -28,7 +28,7 @@ _TIDYINGS = 4
 """Times that ruff may be asked again: one fix uncovers the next, and a chain of checks stops at its first failure."""
 _TOLD = 4
 """Edits that a failure names; the rest is counted."""
-_PARTS = ("tree", "sources", "failure", "focus", "hints", "mutations", "slips", "names", "calls", "candidates")
+PARTS = ("tree", "sources", "failure", "focus", "hints", "mutations", "slips", "names", "calls", "candidates")
 _CONCISE = re.compile(r"^(?P<path>[^\s:]+\.pyi?):\d+:\d+: (?P<code>[A-Z]{1,6}\d{3,4})\b", re.MULTILINE)
 _FULL = re.compile(r"^(?P<code>[A-Z]{1,6}\d{3,4}) .*\n\s*--> (?P<path>[^\s:]+\.pyi?):\d+:\d+", re.MULTILINE)
 _UNFORMATTED = re.compile(
@@ -141,7 +141,7 @@ def _search(command: str, brief: Brief, limits: Limits) -> Work:
         "most": MOST,
         "seconds": SECONDS,
     }
-    program = programs.command("search", *_PARTS, arguments=arguments)
+    program = programs.command("search", *PARTS, arguments=arguments)
     why = f"Try up to {MOST} small edits on a copy of the tree until {command} passes"
     answer = read_json((yield Call("shell", {"command": program, "timeout": 2 * SECONDS}, why)))
     found = cast("list[dict[str, str]]", answer["edits"])

@@ -37,6 +37,7 @@ CLONE_NEWNET, CLONE_NEWUSER = 0x40000000, 0x10000000
 _SECCOMP = {"x86_64": 317, "aarch64": 277}
 _SECCOMP_SET_MODE_FILTER = 1
 _NEW_LISTENER = 1 << 3
+_WAIT_KILLABLE = 1 << 5  # Linux 5.19: no signal but a fatal one interrupts a call that is being decided on
 _INSTRUCTION = 8  # bytes of struct sock_filter
 
 
@@ -155,5 +156,5 @@ def install_filter(program: bytes) -> int:
     """Install a system call filter; return the descriptor on which its questions arrive."""
     number = _SECCOMP[os.uname().machine]
     described = _Program(len(program) // _INSTRUCTION, program)
-    flags = ctypes.c_ulong(_NEW_LISTENER)
+    flags = ctypes.c_ulong(_NEW_LISTENER | _WAIT_KILLABLE)
     return _syscall("seccomp", number, ctypes.c_ulong(_SECCOMP_SET_MODE_FILTER), flags, ctypes.byref(described))

@@ -36,11 +36,8 @@ def main() -> None:
     theirs.close()
     if plan.confined:
         kernel.drop_capabilities()
-    watch = _Watch(plan, child, ours)
-    code = watch.to_the_end()
+    code = _Watch(plan, child, ours).to_the_end()
     if code is not None:
-        if watch.refused:
-            os.write(plan.status, b'{"refused": %d}\n' % watch.refused)
         os.write(plan.status, b'{"exit-code": %d}\n' % code)
         os._exit(0)
     os._exit(1)
@@ -55,11 +52,6 @@ class _Watch:
         self._failed = False
         self._code: int | None = None
         self._end = os.pidfd_open(child)
-
-    @property
-    def refused(self) -> int:
-        """Processes that were asked for beyond the limit."""
-        return 0 if self._questions is None else self._questions.refused
 
     def to_the_end(self) -> int | None:
         """Return the command's code; ``None`` when it was called off or never ran."""
@@ -82,8 +74,7 @@ class _Watch:
                         self._questions.answer()
                     else:
                         poll.unregister(fd)
-        if self._questions is not None:
-            os.close(self._questions.listener)  # a command that waits for an answer gets an error, and can be killed
+        # Who waits for an answer now can be killed, and gets none: an error would be told in the command's output.
         self._kill_everything()
         self._listen(poll)
         return None if called_off or self._failed else self._code
@@ -99,7 +90,7 @@ class _Watch:
         for _, _, data in rights:
             (listener,) = struct.unpack("i", data[:4])
             roots = [os.path.realpath(path) for path in self._plan.writable]
-            self._questions = Questions(listener, roots, self._plan.processes)
+            self._questions = Questions(listener, roots)
             poll.register(listener, select.POLLIN)
         self._failed = self._failed or said == b"failed"
         if not said:

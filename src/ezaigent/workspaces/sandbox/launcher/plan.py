@@ -16,7 +16,6 @@ class Plan:
         self.confined = False
         self.abi = 0
         self.scoped = False
-        self.processes = 0
         self.no_network = False
         self.own_network = False
         self.folder = "/"
@@ -55,8 +54,6 @@ def _set(plan: Plan, name: str, value: str) -> None:
         case "--abi":
             plan.abi = int(value)
             plan.scoped = plan.abi >= kernel.SCOPES_SIGNALS
-        case "--processes":
-            plan.processes = int(value)
         case "--network":
             plan.no_network = value != "host"
             plan.own_network = value == "own"
