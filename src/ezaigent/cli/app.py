@@ -77,8 +77,9 @@ def main() -> NoReturn:
     from ezaigent.cli.output import print_error
 
     del commands  # importing them registers them
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # leave in order: folders removed, children ended
     try:
-        code = app(standalone_mode=False) or 0
+        code = app(prog_name="ezaigent", standalone_mode=False) or 0
     except typer.Exit as stop:
         code = stop.exit_code
     except typer.Abort:

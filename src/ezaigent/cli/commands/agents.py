@@ -38,22 +38,19 @@ def agent_table(views: list[AgentView]) -> object:
     """Return the table of agents."""
     from rich.text import Text
 
-    return table(
-        ("agent", "profile", "status", "task", "title", "sandbox", "worker", "seen"),
-        [
-            (
-                view.name,
-                view.profile,
-                Text.from_markup(_SIGN.get(view.status, f"[dim]- {view.status}[/]")),
-                view.task_id or "",
-                view.title or "",
-                view.sandbox or "",
-                view.worker or "",
-                ago(view.seen_at),
-            )
-            for view in views
-        ],
-    )
+    wide = out.width >= 110
+    rows = [
+        (
+            view.name,
+            Text.from_markup(_SIGN.get(view.status, f"[dim]- {view.status}[/]")),
+            view.task_id or "",
+            view.title or "",
+            view.sandbox or "",
+            *((view.worker or "", ago(view.seen_at)) if wide else ()),
+        )
+        for view in views
+    ]
+    return table(("agent", "status", "task", "title", "sandbox", *(("worker", "seen") if wide else ())), rows)
 
 
 async def _list() -> list[AgentView]:

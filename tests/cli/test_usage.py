@@ -1,0 +1,105 @@
+"""Wrong usage, missing things, and what a command says of itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.cli.terminal import Terminal
+
+
+@pytest.mark.parametrize("words", [(), ("--help",), ("submit", "--help"), ("tasks", "--help"), ("agents", "--help")])
+def test_help_shows_itself(ezaigent: Terminal, words: tuple[str, ...]) -> None:
+    said = ezaigent(*words)
+    assert "Usage: ezaigent" in said.out + said.err
+    assert said.code == (0 if words else 2)
+    assert "Traceback" not in said.err
+
+
+def test_the_version(ezaigent: Terminal) -> None:
+    from ezaigent import __version__
+
+    assert ezaigent("--version").out == f"ezaigent {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("taks",), "No such command 'taks'"),
+        (("submit",), "Missing"),
+        (("submit", "do it"), "--repo"),
+        (("submit", "  ", "--repo", "."), "the prompt is empty"),
+        (("submit", "do it", "--repo", ".", "--budget", "-1"), "--budget"),
+        (("submit", "do it", "--repo", ".", "--priority", "urgent"), "urgent"),
+        (("submit", "do it", "--repo", "."), "not a git repository"),
+        (("submit", "do it", "--repo", "nowhere"), "nowhere"),
+        (("tasks", "show", "xyz"), "no task 'xyz'"),
+        (("tasks", "list", "--state", "lost"), "lost"),
+        (("agents", "pause", "claude-1"), "no agent 'claude-1'"),
+        (("worker", "--pools", "claude=two"), "claude=two"),
+        (("worker", "--pools", ","), "names no profile"),
+        (("worker", "--pools", "unknown"), "no known profile 'unknown'"),
+        (("--config", "absent.toml", "status"), "no settings file"),
+    ],
+)
+def test_a_mistake_is_one_clear_line_and_exit_2(ezaigent: Terminal, words: tuple[str, ...], told: str) -> None:
+    said = ezaigent(*words)
+    assert said.code == 2
+    assert said.out == ""
+    assert told in said.err
+    assert said.err.startswith("error: ")
+    assert said.err.count("\n") == 1
+
+
+def test_an_unknown_profile_and_a_wrong_base_are_told_at_once(ezaigent: Terminal, repo: Path) -> None:
+    said = ezaigent("submit", "do it", "--repo", str(repo), "--profile", "cloud")
+    assert (said.code, "no profile 'cloud'" in said.err) == (2, True)
+    said = ezaigent("submit", "do it", "--repo", str(repo), "--base", "mian")
+    assert said.code == 2
+    assert "mian" in said.err
+    assert ezaigent("tasks", "list", "--json").json == {"items": []}
+
+
+def test_what_cannot_be_reached_is_exit_3(tmp_path: Path) -> None:
+    refused = Terminal(tmp_path / "home", EZAIGENT_DATABASE_URL="postgresql://me:hidden@127.0.0.1:1/db")
+    said = refused("status")
+    assert said.code == 3
+    assert said.err.count("\n") == 1
+    assert "hidden" not in said.err
+    unwritable = Terminal(Path("/proc/home"))
+    unwritable.home = tmp_path / "x"
+    assert unwritable("status").code == 3
+
+
+def test_doctor_says_what_is_there_and_names_keys_only(tmp_path: Path) -> None:
+    terminal = Terminal(tmp_path / "home", OPENAI_API_KEY="sk-never-shown")
+    said = terminal("doctor", "--json")
+    findings = {finding["name"]: finding for finding in said.json["items"]}
+    assert findings["git"]["status"] == "ok"
+    assert findings["database"]["status"] == "ok"
+    assert findings["key openai"]["status"] == "ok"
+    assert findings["key anthropic"]["status"] == "warning"
+    assert "ANTHROPIC_API_KEY" in findings["key anthropic"]["advice"]
+    for text in (said.out, terminal("doctor").out):
+        assert "sk-never-shown" not in text
+
+
+def test_doctor_fails_with_3_when_something_needed_is_missing(tmp_path: Path) -> None:
+    without_git = Terminal(tmp_path / "home", PATH="/nonexistent")
+    said = without_git("doctor")
+    assert said.code == 3
+    assert "install git" in said.out
+    no_redis = Terminal(tmp_path / "home", EZAIGENT_REDIS_URL="redis://me:pw-never-shown@127.0.0.1:1/0")
+    said = no_redis("doctor")
+    assert "Redis does not answer" in said.out
+    assert "pw-never-shown" not in said.out + said.err
+
+
+def test_empty_lists_say_what_to_do_next(ezaigent: Terminal) -> None:
+    assert "ezaigent submit" in ezaigent("tasks", "list").err
+    assert "ezaigent up" in ezaigent("agents", "list").err
+    assert ezaigent("agents", "list", "--json").json == {"items": []}
+    status = ezaigent("status")
+    assert "none yet" in status.out
+    assert ezaigent("status", "--json").json["queue"]["states"]["queued"] == 0
+    assert ezaigent("queue").code == 0
