@@ -16,6 +16,14 @@ import psutil
 
 _READY = 20.0  # seconds that a server may take to answer on a machine that runs many tests at once
 _known: set[int] = set()
+_HEIR = """
+read -r ended && exit 0
+all="$0 $(cat /proc/$0/task/*/children)"
+kill -CONT $all; kill -QUIT "$0"
+for i in 1 2 3 4 5 6 7 8 9 10; do kill -0 "$0" || exit 0; sleep 0.2; done
+kill -KILL $all
+"""
+"""What ends a server when nobody is left to: its input ends without a word when the tests were killed."""
 
 
 class ServiceMissing(RuntimeError):
@@ -44,6 +52,7 @@ class Process:
         """Write what the server prints to ``log``."""
         self.log = log
         self._popen: subprocess.Popen[bytes] | None = None
+        self._heir: subprocess.Popen[bytes] | None = None
 
     @property
     def pid(self) -> int:
@@ -79,7 +88,14 @@ class Process:
                 extra_groups=[] if account is not None else None,
             )
         self._popen = popen
-        _known.add(popen.pid)
+        self._heir = subprocess.Popen(
+            ["/bin/sh", "-c", _HEIR, str(popen.pid)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        _known.update((popen.pid, self._heir.pid))
         deadline = time.monotonic() + _READY
         while not ready():
             if popen.poll() is not None:
@@ -133,6 +149,10 @@ class Process:
             return []
 
     def _forget(self) -> None:
+        if self._heir is not None:
+            self._heir.communicate(b"ended\n")
+            _known.discard(self._heir.pid)
+            self._heir = None
         if self._popen is not None:
             _known.discard(self._popen.pid)
             self._popen = None
