@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pytest
 import structlog
 
 from ezaigent.core.telemetry import BLOT, Scrubber, configure_logging
@@ -21,10 +22,7 @@ def test_short_values_are_not_taken_for_secrets() -> None:
     assert Scrubber(["1", "none"]).text("none of 1") == "none of 1"
 
 
-def test_a_traceback_in_the_log_holds_no_secret(capsys: object) -> None:
-    import _pytest.capture
-
-    assert isinstance(capsys, _pytest.capture.CaptureFixture)
+def test_a_traceback_in_the_log_holds_no_secret(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging("info", ["sk-very-secret"])
     try:
         int("the key sk-very-secret was refused")
@@ -32,7 +30,7 @@ def test_a_traceback_in_the_log_holds_no_secret(capsys: object) -> None:
         structlog.get_logger().exception("a call failed")
     finally:
         structlog.reset_defaults()
-    said = str(capsys.readouterr().err)
+    said = capsys.readouterr().err
     assert "a call failed" in said
     assert "ValueError" in said
     assert "sk-very-secret" not in said

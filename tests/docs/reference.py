@@ -29,7 +29,8 @@ def _kind(annotation: Any) -> str:
     if origin is dict:
         return f"table of {_kind(get_args(annotation)[1])}"
     names = {"str": "text", "int": "whole number", "float": "number", "bool": "true or false", "SecretStr": "secret"}
-    return names.get(annotation.__name__, annotation.__name__.lower())
+    name = str(annotation.__name__)
+    return names.get(name, name.lower())
 
 
 def _default(field: FieldInfo) -> str:

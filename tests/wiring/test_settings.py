@@ -74,7 +74,7 @@ def test_a_wrong_file_is_refused_with_one_line_that_names_the_place(tmp_path: Pa
 
 def test_a_wrong_variable_is_named_and_a_secret_is_not_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EZAIGENT_QUEUE__LEASE", "soon")
-    with pytest.raises(UsageError, match="EZAIGENT_QUEUE__LEASE.*'soon'"):
+    with pytest.raises(UsageError, match=r"EZAIGENT_QUEUE__LEASE.*'soon'"):
         load_settings()
     monkeypatch.delenv("EZAIGENT_QUEUE__LEASE")
     _file(tmp_path, "[providers.openai]\napi_key = {secret = 'sk-hidden'}\n")

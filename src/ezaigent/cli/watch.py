@@ -17,7 +17,7 @@ from ezaigent.core.money import format_usd, nano_usd
 
 if TYPE_CHECKING:
     from ezaigent.core.events import Event
-    from ezaigent.fleet.views import TaskView
+    from ezaigent.fleet import TaskView
     from ezaigent.wiring import TaskHandle
 
 

@@ -28,14 +28,13 @@ KINDS: Final[dict[str, str]] = {
     "run.provider_error": "A model call failed; "
     "data: kind, provider, model, status, message, retry_after, attempt, wait.",
     "run.budget": "A run met its cap; data: limit_usd, spent_usd, needed_usd.",
-    "run.ended": "A run ended; data: outcome, reason, steps.",
     "agent.paused": "An agent will take no task and makes no further step; data: by.",
     "agent.resumed": "An agent goes on; data: by.",
     "agent.message": "A person wrote to an agent; data: message_id, by.",
     "worker.started": "A worker process is ready; data: worker, host, pid, version, sandbox, agents.",
     "worker.stopped": "A worker process ended in order; data: worker, reason.",
     "live.lost": "The live bus cannot be reached; work goes on by polling; data: reason.",
-    "live.restored": "The live bus is back.",
+    "live.restored": "The live bus is back; data: reason.",
 }
 
 

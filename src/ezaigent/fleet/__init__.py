@@ -10,6 +10,7 @@ from ezaigent.fleet.views import CheckView, TaskView, UsageView
 
 if TYPE_CHECKING:
     from ezaigent.fleet.conduct import Conductor
+    from ezaigent.fleet.upkeep import clean_forever
     from ezaigent.fleet.worker import Worker
 
 __all__ = [
@@ -21,18 +22,18 @@ __all__ = [
     "UsageView",
     "Worker",
     "WorkerInfo",
+    "clean_forever",
     "profile_of",
 ]
 
 
+_LATER = {"Conductor": "conduct", "Worker": "worker", "clean_forever": "upkeep"}
+
+
 def __getattr__(name: str) -> object:
     """Load what runs agents only when it is asked for: a listing needs none of it."""
-    if name == "Conductor":
-        from ezaigent.fleet.conduct import Conductor
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
 
-        return Conductor
-    if name == "Worker":
-        from ezaigent.fleet.worker import Worker
-
-        return Worker
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_LATER[name]}"), name)

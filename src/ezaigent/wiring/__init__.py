@@ -1,15 +1,18 @@
 """The only place that reads settings, picks adapters and builds services."""
 
 from ezaigent.wiring.alone import somebody_works, work_alone
+from ezaigent.wiring.doctor import Finding, examine
 from ezaigent.wiring.handle import ENDINGS, Fleet, TaskHandle
 from ezaigent.wiring.services import Services, open_services, open_worker, pools
 from ezaigent.wiring.settings import load_settings
 
 __all__ = [
     "ENDINGS",
+    "Finding",
     "Fleet",
     "Services",
     "TaskHandle",
+    "examine",
     "load_settings",
     "open_services",
     "open_worker",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import socket
 from collections.abc import AsyncGenerator, Mapping
@@ -10,6 +11,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import structlog
 
@@ -18,9 +20,10 @@ from ezaigent.core.errors import UnavailableError, UsageError
 from ezaigent.core.ids import new_id
 from ezaigent.core.money import nano_usd
 from ezaigent.core.settings import Settings
+from ezaigent.core.telemetry import configure_logging
 from ezaigent.fleet import Roster, liveness
 from ezaigent.live import LiveBus, open_bus
-from ezaigent.store import Database, EventLog
+from ezaigent.store import Database, EventLog, emit
 from ezaigent.tasks import Slot, TaskQueue
 
 if TYPE_CHECKING:
@@ -76,11 +79,14 @@ async def open_services(settings: Settings) -> AsyncGenerator[Services]:
     """Open the store and the live bus; raises ``UnavailableError`` when the store cannot be reached."""
     from ezaigent.costs import CostBook
 
+    configure_logging(settings.log_level, _secrets(settings))
     async with AsyncExitStack() as stack:
         db = await Database.open(database_url(settings))
         stack.push_async_callback(db.close)
         redis_url = settings.redis_url.get_secret_value() if settings.redis_url else None
-        bus = await open_bus(redis_url, on_state=_log_state)
+        news = _BusNews(db)
+        stack.push_async_callback(news.written)
+        bus = await open_bus(redis_url, on_state=news)
         stack.push_async_callback(bus.close)
         budget = settings.costs.task_budget_usd
         yield Services(
@@ -93,11 +99,38 @@ async def open_services(settings: Settings) -> AsyncGenerator[Services]:
         )
 
 
-def _log_state(up: bool, reason: str) -> None:  # noqa: FBT001 - the bus's callback
-    if up:
-        log.warning("the live bus is back")
-    else:
-        log.warning("the live bus cannot be reached; work goes on by polling", reason=reason)
+def _secrets(settings: Settings) -> set[str]:
+    """Return what must never be logged: the databases' addresses and the keys that were set."""
+    addresses = [one.get_secret_value() for one in (settings.database_url, settings.redis_url) if one is not None]
+    given = [one.api_key.get_secret_value() for one in settings.providers.values() if one.api_key is not None]
+    kept = [value for name, value in os.environ.items() if name.endswith("_API_KEY")]
+    passwords = [urlsplit(address).password or "" for address in addresses]
+    return {*addresses, *passwords, *given, *kept}
+
+
+class _BusNews:
+    """Logs, and writes as an event, that the live bus was lost or is back; each once."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+        self._writing: set[asyncio.Task[None]] = set()
+
+    def __call__(self, up: bool, reason: str) -> None:  # noqa: FBT001 - the bus's callback
+        if up:
+            log.warning("the live bus is back")
+        else:
+            log.warning("the live bus cannot be reached; work goes on by polling", reason=reason)
+        task = asyncio.get_running_loop().create_task(self._write("live.restored" if up else "live.lost", reason))
+        self._writing.add(task)
+        task.add_done_callback(self._writing.discard)
+
+    async def _write(self, kind: str, reason: str) -> None:
+        with contextlib.suppress(UnavailableError):  # then the store has its own troubles to tell
+            await self._db.write(lambda conn: emit(conn, kind, data={"reason": reason}))
+
+    async def written(self) -> None:
+        """Return when all is written."""
+        await asyncio.gather(*self._writing, return_exceptions=True)
 
 
 def pools(settings: Settings, agents: int | None = None) -> dict[str, int]:
@@ -137,8 +170,7 @@ async def open_worker(
     In embedded mode the leases of workers of this home that are no longer alive are given back first.
     """
     from ezaigent.agents import build_runtime, load_profiles
-    from ezaigent.fleet import Conductor, Worker, WorkerInfo
-    from ezaigent.fleet.upkeep import clean_forever
+    from ezaigent.fleet import Conductor, Worker, WorkerInfo, clean_forever
     from ezaigent.workspaces import Workspaces, detect
 
     settings = services.settings

@@ -11,7 +11,7 @@ from ezaigent.cli.app import app, run, settings
 from ezaigent.cli.output import ago, note, out, print_json, safe, table
 
 if TYPE_CHECKING:
-    from ezaigent.fleet.roster import AgentView
+    from ezaigent.fleet import AgentView
 
 agents = typer.Typer(no_args_is_help=True, help="See and steer agents.")
 app.add_typer(agents, name="agents", rich_help_panel="Work")

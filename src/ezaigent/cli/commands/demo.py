@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from ezaigent.core.settings import Settings
-    from ezaigent.fleet.views import TaskView
+    from ezaigent.fleet import TaskView
     from ezaigent.wiring import Fleet
 
 _AGENTS = 3

@@ -10,7 +10,7 @@ from ezaigent.cli.app import EXIT_UNAVAILABLE, app, run, settings
 from ezaigent.cli.output import out, print_json, safe
 
 if TYPE_CHECKING:
-    from ezaigent.wiring.doctor import Finding
+    from ezaigent.wiring import Finding
 
 _SIGN = {"ok": "[green]✓[/]", "warning": "[yellow]![/]", "missing": "[bold red]✗[/]"}
 
@@ -26,7 +26,7 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] 
 
 
 async def _examine(*, quiet: bool) -> list[Finding]:
-    from ezaigent.wiring.doctor import examine
+    from ezaigent.wiring import examine
 
     findings: list[Finding] = []
     async for finding in examine(settings()):

@@ -13,7 +13,7 @@ from ezaigent.core.money import format_usd, usd
 
 if TYPE_CHECKING:
     from ezaigent.costs import Totals
-    from ezaigent.fleet.roster import AgentView
+    from ezaigent.fleet import AgentView
     from ezaigent.tasks import QueueStats
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]

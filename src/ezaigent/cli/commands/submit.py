@@ -12,7 +12,7 @@ from ezaigent.cli.app import EXIT_FAILED, app, run, settings
 from ezaigent.cli.output import note, out, print_json
 
 if TYPE_CHECKING:
-    from ezaigent.fleet.views import TaskView
+    from ezaigent.fleet import TaskView
     from ezaigent.tasks import NewTask
 
 

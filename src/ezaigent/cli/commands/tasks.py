@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from ezaigent.core.events import Event
-    from ezaigent.fleet.views import TaskView
+    from ezaigent.fleet import TaskView
 
 tasks = typer.Typer(no_args_is_help=True, help="See and steer tasks.")
 app.add_typer(tasks, name="tasks", rich_help_panel="Work")
