@@ -48,7 +48,6 @@ if __name__ == "__main__":
     if sys.argv[1] == "work":
         options = ["--concurrency", "1", "--without-gossip", "--without-mingle", "--without-heartbeat", "-l", "ERROR"]
         options += ["-n", f"worker{os.getpid()}@%h"]
-        os.execv(
-            sys.executable, [sys.executable, "-m", "celery", "-A", "benchmarks.subjects.celery_", "worker", *options]
-        )
+        module = "benchmarks.subjects.celery_"
+        os.execv(sys.executable, [sys.executable, "-m", "celery", "-A", module, "worker", *options])  # noqa: S606
     asyncio.run(main())
