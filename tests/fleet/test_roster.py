@@ -1,0 +1,91 @@
+"""Who is there: names, statuses, and workers that have died."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from ezaigent.core.change import Change
+from ezaigent.core.errors import NotFoundError, UnavailableError
+from ezaigent.core.settings import QueueSettings
+from ezaigent.costs import Totals
+from ezaigent.fleet import Roster, TaskView, WorkerInfo, liveness, profile_of
+from ezaigent.store import Database
+from ezaigent.tasks import NewTask, Slot, State, Task, TaskQueue
+
+WANTED = [Slot(agent="claude", profile="claude"), Slot(agent="claude", profile="claude")]
+
+
+def worker(name: str) -> WorkerInfo:
+    return WorkerInfo(id=name, host="here", pid=os.getpid(), version="1", sandbox="off")
+
+
+async def test_agents_get_the_lowest_free_names_and_show_what_they_do(tmp_path: Path) -> None:
+    db = await Database.open(f"sqlite:///{tmp_path}/store.db")
+    try:
+        locks = tmp_path / "workers"
+        queue, roster = TaskQueue(db, QueueSettings(lease=60)), Roster(db, 60, locks)
+        with pytest.raises(NotFoundError, match="there are: none"):
+            await roster.named("claude")
+        with liveness.hold(locks, "one"):
+            _, slots = await roster.register(worker("one"), WANTED)
+            assert [slot.agent for slot in slots] == ["claude-1", "claude-2"]
+            with liveness.hold(locks, "two"):
+                named, _ = await roster.register(worker("two"), WANTED[:1])
+                assert named.agents == ("claude-3",)
+                assert [one.id for one in await roster.workers()] == ["one", "two"]
+
+            task = await queue.submit(NewTask(prompt="Do it.", repo=str(tmp_path)))
+            await queue.claim("one", slots[:1])
+            await queue.pause_agent("claude-2", by="me")
+            await queue.pause_agent("gpt-7", by="me")
+            shown = [(view.name, view.status, view.task_id, view.worker) for view in await roster.agents()]
+            assert shown == [
+                ("claude-1", "active", task.id, "one"),
+                ("claude-2", "paused", None, "one"),
+                ("gpt-7", "offline", None, None),
+            ], "the agents of the worker whose lock is free are gone"
+            assert await roster.named("claude") == ["claude-1", "claude-2"]
+            assert await roster.named("all") == ["claude-1", "claude-2", "gpt-7"]
+
+        with liveness.hold(locks, "three"):
+            named, _ = await roster.register(worker("three"), WANTED[:1])
+            assert named.agents == ("claude-1",), "names of dead workers are used again"
+    finally:
+        await db.close()
+
+
+def test_a_worker_lives_as_long_as_its_lock_is_held(tmp_path: Path) -> None:
+    with liveness.hold(tmp_path, "one"):
+        (tmp_path / "dead.lock").touch()
+        assert liveness.alive(tmp_path) == {"one"}
+        assert not (tmp_path / "dead.lock").exists()
+    assert liveness.alive(tmp_path) == frozenset()
+    (tmp_path / "file").touch()
+    with pytest.raises(UnavailableError, match="cannot be written"), liveness.hold(tmp_path / "file", "one"):
+        pass
+
+
+def test_a_task_is_shown_with_what_it_cost() -> None:
+    change = Change(branch="ezaigent/1", commit="c", tree="t", base="b", files=1)
+    task = Task.model_validate(
+        {
+            "id": "1", "state": "review", "title": "T", "prompt": "P", "repo": "/r", "project": "/r",
+            "priority": 1, "created_at": 1.0, "updated_at": 9.0, "started_at": 2.0, "finished_at": 9.0,
+            "budget_nusd": 2_000_000_000, "change": change,
+        }
+    )  # fmt: skip
+    known = TaskView.of(task, Totals(calls=1, input_tokens=5, cache_read_tokens=2, output_tokens=3, cost_nusd=10**9))
+    assert (known.state, known.priority, known.branch, known.commit) == ("review", "high", "ezaigent/1", "c")
+    assert (known.cost_usd, known.budget_usd, known.seconds) == (1.0, 2.0, 7.0)
+    assert (known.usage.input_tokens, known.usage.cache_read_tokens, known.usage.output_tokens) == (5, 2, 3)
+    unknown = TaskView.of(task, Totals(calls=2, cost_nusd=5, unknown_calls=1))
+    assert unknown.cost_usd is None, "an unknown price is not a small one"
+    running = TaskView.of(task.model_copy(update={"state": State.RUNNING, "change": None}), Totals())
+    assert (running.branch, running.finished_at, running.seconds) == (None, None, None)
+
+
+def test_a_profile_is_the_name_without_its_number() -> None:
+    assert profile_of("my-own-12") == "my-own"
