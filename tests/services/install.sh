@@ -1,10 +1,11 @@
 #!/bin/sh
-# Installs what the tests need beyond Python wheels: Redis 7 and bubblewrap. Safe to run again; never fails the build.
+# Installs what the tests need beyond Python wheels: Redis 7, bubblewrap and git. Safe to run again; never fails the build.
 missing=""
 if ! { command -v redis-server >/dev/null 2>&1 && ! redis-server --version | grep -q 'v=[1-6]\.' || [ -x /usr/bin/redis-server ]; }; then
     missing="redis-server"
 fi
 command -v bwrap >/dev/null 2>&1 || missing="$missing bubblewrap"
+command -v git >/dev/null 2>&1 || missing="$missing git"
 missing=${missing# }
 [ -n "$missing" ] || exit 0
 
