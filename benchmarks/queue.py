@@ -1,7 +1,7 @@
 # ruff: noqa: A005 - only ever imported as benchmarks.queue
 """The queue beside its peers: durable submit, throughput with one and two workers, latency when idle.
 
-``python -m benchmarks.queue [--rounds N] [--only PART-OF-NAME]…``. All subjects take their turn in each round, on the
+``python -m benchmarks.queue [--rounds N] [--minutes M] [--only PART-OF-NAME]…``. All subjects take their turn in each round, on the
 same servers, with the same payload; printed are medians over the rounds, and ratios as medians of the rounds' ratios.
 """
 
@@ -12,6 +12,7 @@ import signal
 import statistics
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -28,19 +29,20 @@ from benchmarks.subjects.roles import PAYLOAD
 TUNED = {"BENCH_TUNED": "1"}
 SQLITE, POSTGRES = "ezaigent, SQLite", "ezaigent, PostgreSQL + Redis"
 SUBJECTS = (
-    Subject(name=SQLITE, module="ezaigent_", tasks=8000, database="sqlite", redis=False, embedded=True),
-    Subject(name=POSTGRES, module="ezaigent_", tasks=8000, database="postgresql"),
-    Subject(name="taskiq, Redis list", module="taskiq_", tasks=4000),
-    Subject(name="taskiq, Redis stream", module="taskiq_", tasks=4000, env={"BENCH_BROKER": "stream"}),
-    Subject(name="Celery, Redis", module="celery_", tasks=1500),
-    Subject(name="pydocket, Redis, tuned", module="docket_", tasks=2000, env=TUNED),
-    Subject(name="pydocket, Redis, defaults", module="docket_", tasks=500),
-    Subject(name="DBOS, SQLite, tuned", module="dbos_", tasks=500, database="sqlite", redis=False, env=TUNED),
-    Subject(name="DBOS, PostgreSQL, tuned", module="dbos_", tasks=1000, database="postgresql", redis=False, env=TUNED),
+    Subject(name=SQLITE, module="ezaigent_", tasks=4000, database="sqlite", redis=False, embedded=True),
+    Subject(name=POSTGRES, module="ezaigent_", tasks=4000, database="postgresql"),
+    Subject(name="taskiq, Redis list", module="taskiq_", tasks=2000),
+    Subject(name="DBOS, SQLite, tuned", module="dbos_", tasks=300, database="sqlite", redis=False, env=TUNED),
+    Subject(name="DBOS, PostgreSQL, tuned", module="dbos_", tasks=500, database="postgresql", redis=False, env=TUNED),
+    Subject(name="Celery, Redis", module="celery_", tasks=800),
+    Subject(name="pydocket, Redis, tuned", module="docket_", tasks=1000, env=TUNED),
+    Subject(name="taskiq, Redis stream", module="taskiq_", tasks=2000, env={"BENCH_BROKER": "stream"}),
+    Subject(name="pydocket, Redis, defaults", module="docket_", tasks=300),
     Subject(
-        name="DBOS, PostgreSQL, defaults", module="dbos_", tasks=200, database="postgresql", redis=False, samples=8
+        name="DBOS, PostgreSQL, defaults", module="dbos_", tasks=100, database="postgresql", redis=False, samples=8
     ),
 )
+"""In the order of their turns: when the time is over, the last ones are left out."""
 RATIOS = (
     (SQLITE, "taskiq, Redis list", 3.0),
     (SQLITE, "taskiq, Redis stream", 3.0),
@@ -53,8 +55,12 @@ LATENCIES = ((SQLITE, 10.0), (POSTGRES, 20.0))
 Rounds = dict[str, dict[int, Figures]]
 
 
-def measure(subjects: Sequence[Subject], rounds: int, peers: str | None) -> Rounds:
-    """Let every subject take its turn in every round; one that fails is reported and left out of that round."""
+def measure(subjects: Sequence[Subject], rounds: int, peers: str | None, minutes: float) -> Rounds:
+    """Let every subject take its turn in every round; one that fails is reported and left out of that round.
+
+    No turn begins after so many minutes.
+    """
+    deadline = time.monotonic() + 60 * minutes
     found: Rounds = {subject.name: {} for subject in subjects}
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
@@ -67,6 +73,9 @@ def measure(subjects: Sequence[Subject], rounds: int, peers: str | None) -> Roun
             for subject in subjects:
                 python = peers if subject.peer else sys.executable
                 if python is None:
+                    continue
+                if time.monotonic() > deadline:
+                    print(f"round {number + 1}: no time left for {subject.name}", file=sys.stderr)
                     continue
                 here = folder / f"{number}-{subject.name.replace(',', '').replace(' ', '-')}"
                 here.mkdir()
@@ -136,6 +145,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.queue", description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", action="append", default=[], metavar="PART", help="subjects whose name has this part")
+    parser.add_argument("--minutes", type=float, default=5.0, help="no turn begins after so many minutes")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, _leave)
     subjects = [one for one in SUBJECTS if not options.only or any(part in one.name for part in options.only)]
@@ -145,7 +155,7 @@ def main() -> None:
             peers = python_with_peers()
         except PeersMissing as error:
             print(f"the peers cannot be installed here, so only ours is measured: {error}", file=sys.stderr)
-    found = measure(subjects, options.rounds, peers)
+    found = measure(subjects, options.rounds, peers, options.minutes)
     lines = [line.partition("#")[0].strip() for line in REQUIREMENTS.read_text(encoding="utf-8").splitlines()]
     print(
         conditions(

@@ -17,7 +17,8 @@ import psutil
 
 from benchmarks.subjects import marks
 
-_STALL = 60.0  # seconds without progress after which a subject counts as stuck
+_STALL = 15.0  # seconds without progress after which a subject counts as stuck
+_LONGEST = 60.0  # seconds that one role may take
 
 
 class StuckSubject(RuntimeError):
@@ -35,7 +36,7 @@ class Subject:
     database: str | None = None
     redis: bool = True
     env: Mapping[str, str] = field(default_factory=dict[str, str])
-    samples: int = 60
+    samples: int = 40
     """Tasks for the latency figure."""
     embedded: bool = False
     """Whether the latency is measured with submitter and worker in one process."""
@@ -139,9 +140,9 @@ class Bench:
             self._fresh_marks()
         command = [*self._command, role, *map(str, numbers)]
         try:
-            done = subprocess.run(command, env=self._env, capture_output=True, text=True, check=False, timeout=900)
+            done = subprocess.run(command, env=self._env, capture_output=True, text=True, check=False, timeout=_LONGEST)
         except subprocess.TimeoutExpired:
-            raise StuckSubject(f"{role} took more than 900 s") from None
+            raise StuckSubject(f"{role} took more than {_LONGEST:.0f} s") from None
         if done.returncode:
             raise StuckSubject(f"{role}: {done.stderr.strip()[-400:]}")
         lines = done.stdout.strip().splitlines()

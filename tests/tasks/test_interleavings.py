@@ -215,8 +215,8 @@ def test_invariants_hold_in_every_order(machine: type[QueueMachine]) -> None:
     run_machine(
         machine,
         settings=settings(
-            max_examples=50,
-            stateful_step_count=25,
+            max_examples=30,
+            stateful_step_count=20,
             deadline=None,
             database=None,
             suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
