@@ -1,8 +1,9 @@
 # ruff: noqa: A005 - only ever imported as benchmarks.queue
 """The queue beside its peers: durable submit, throughput with one and two workers, latency when idle.
 
-``python -m benchmarks.queue [--rounds N] [--minutes M] [--only PART-OF-NAME]…``. All subjects take their turn in each round, on the
-same servers, with the same payload; printed are medians over the rounds, and ratios as medians of the rounds' ratios.
+``python -m benchmarks.queue [--rounds N] [--minutes M] [--only PART-OF-NAME]…``. All subjects take their turn in each
+round, on the same servers, with the same payload; printed are medians over the rounds, and ratios as medians of the
+rounds' ratios.
 """
 
 from __future__ import annotations
