@@ -236,7 +236,12 @@ def main() -> None:
     for agents, latency, names in rows:
         raw_cpu = 0.0
         for name in reversed(names):
-            found = measure(name, agents, latency)
+            limit = 30 + 1.6 * latency * TURNS
+            try:
+                found = measure(name, agents, latency, limit=limit)
+            except subprocess.TimeoutExpired:
+                print(f"{agents:>5} agents, {latency:g} s latency, {name:<12} did not finish in {limit:.0f} s")
+                continue
             raw_cpu = raw_cpu or found["cpu_ms"]
             ideal = f"{found['wall'] / found['ideal']:.2f} x ideal" if found["ideal"] else f"{found['wall']:.2f} s"
             print(
