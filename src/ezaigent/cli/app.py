@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 import sys
@@ -63,6 +62,8 @@ def settings(**overrides: Any) -> Settings:
 
 def run(work: Coroutine[Any, Any, T]) -> T:
     """Run a command's coroutine on uvloop where it is there."""
+    import asyncio
+
     try:
         import uvloop
     except ImportError:  # pragma: no cover - Windows

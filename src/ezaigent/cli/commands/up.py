@@ -7,7 +7,6 @@ from typing import Annotated
 import typer
 
 from ezaigent.cli.app import app, run
-from ezaigent.cli.serve import serve
 
 
 @app.command(rich_help_panel="Run")
@@ -18,4 +17,6 @@ def up(
     as_json: Annotated[bool, typer.Option("--json", help="Print events as JSON lines.")] = False,
 ) -> None:
     """Start working: claim tasks, run agents, until Ctrl-C."""
+    from ezaigent.cli.serve import serve
+
     run(serve(agents=agents, pools=None, as_json=as_json))

@@ -7,7 +7,6 @@ from typing import Annotated
 import typer
 
 from ezaigent.cli.app import app, run
-from ezaigent.cli.serve import serve
 
 
 @app.command(rich_help_panel="Run")
@@ -19,4 +18,6 @@ def worker(
     as_json: Annotated[bool, typer.Option("--json", help="Print events as JSON lines.")] = False,
 ) -> None:
     """Host agents of some pools on a shared store, until SIGTERM."""
+    from ezaigent.cli.serve import serve
+
     run(serve(agents=agents, pools=pools, as_json=as_json))
