@@ -160,7 +160,7 @@ def main() -> None:
     lines = [line.partition("#")[0].strip() for line in REQUIREMENTS.read_text(encoding="utf-8").splitlines()]
     print(
         conditions(
-            rounds=options.rounds,
+            rounds=max(len(rounds) for rounds in found.values()),
             payload=f"{len(PAYLOAD)} characters",
             redis="no persistence",
             postgresql="fsync on",
