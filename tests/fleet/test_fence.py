@@ -59,7 +59,7 @@ async def test_the_late_writes_of_a_frozen_worker_are_refused(
     assert len([record for record in server.requests if record.complete]) == len(STEPS)
 
     first.send(signal.SIGTERM)
-    assert await first.ended() == 0, first.said
+    assert await first.ended(within=20) == 0, first.said
     assert "Traceback" not in first.said
 
 

@@ -50,7 +50,7 @@ async def test_redis_is_killed_in_mid_run_and_comes_back_empty(
         assert (await third.settled(timeout=60)).state is State.REVIEW
     assert (worker.logged(LOST), worker.logged(BACK)) == (1, 1)
     worker.send(signal.SIGTERM)
-    assert await worker.ended() == 0, worker.said
+    assert await worker.ended(within=20) == 0, worker.said
 
 
 @pytest.mark.redis
@@ -89,7 +89,7 @@ async def test_postgresql_is_restarted_in_mid_run(
     assert server.repeated() == {}
     assert len([record for record in server.requests if record.complete]) == len(STEPS)
     worker.send(signal.SIGTERM)
-    assert await worker.ended() == 0, worker.said
+    assert await worker.ended(within=20) == 0, worker.said
 
 
 async def impatient(scene: Scene) -> Services:

@@ -7,29 +7,31 @@ process that does what ``python -m ezaigent`` does, and answers its pid; ``{"end
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import sys
 import traceback
 from typing import Any
 
-import anthropic
-import uvloop
-
-import ezaigent.agents.loop
-import ezaigent.agents.mechanic
-import ezaigent.agents.resilient
-import ezaigent.cli.commands
-import ezaigent.cli.serve
-import ezaigent.fleet.worker
-import ezaigent.live.redis
-import ezaigent.store.postgres
-import ezaigent.store.sqlite
-import ezaigent.wiring
 from ezaigent.cli import main as command_line
 from ezaigent.core import failpoints
 
-LOADED = (anthropic, uvloop, ezaigent)
+for name in (
+    "anthropic",
+    "uvloop",
+    "ezaigent.agents.loop",
+    "ezaigent.agents.mechanic",
+    "ezaigent.agents.resilient",
+    "ezaigent.cli.commands",
+    "ezaigent.cli.serve",
+    "ezaigent.fleet.worker",
+    "ezaigent.live.redis",
+    "ezaigent.store.postgres",
+    "ezaigent.store.sqlite",
+    "ezaigent.wiring",
+):
+    importlib.import_module(name)
 
 
 def start(argv: list[str], env: dict[str, str], log: str) -> int:
