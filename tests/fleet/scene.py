@@ -8,7 +8,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -221,7 +221,7 @@ class Zygote:
 
 
 @contextlib.contextmanager
-def zygote_in(folder: Path) -> Iterator[Zygote]:
+def zygote_in(folder: Path) -> Generator[Zygote]:
     """Run a zygote while the block runs."""
     zygote = Zygote(folder)
     try:
