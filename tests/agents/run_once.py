@@ -58,7 +58,7 @@ def main() -> None:
         with os.fdopen(reading) as pipe:
             text = pipe.read()
         _, status = os.waitpid(child, 0)
-        answer = {"code": os.waitstatus_to_exitcode(status), "report": json.loads(text) if text else {}}
+        answer: dict[str, Any] = {"code": os.waitstatus_to_exitcode(status), "report": json.loads(text) if text else {}}
         sys.stdout.write(json.dumps(answer) + "\n")
         sys.stdout.flush()
 

@@ -147,7 +147,12 @@ async def staged(
         workspaces = Workspaces(home / "workspaces", WorkspaceSettings(publish=False), confined)
         if model is not None:
             fixed: Model = model
-            runtime = NativeRuntime(db, lambda *_: fixed)
+
+            def always(job: Job, meter: object, journal: object) -> Model:
+                del job, meter, journal
+                return fixed
+
+            runtime = NativeRuntime(db, always)
             yield Stage(home, repo, db, queue, workspaces, runtime, profile)
             return
         settings = settings_for(home, server.url if server else server_url)
