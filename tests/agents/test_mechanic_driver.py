@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import ast
+import contextlib
+import importlib
+import io
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -12,7 +16,7 @@ from pydantic_ai import Agent
 from pydantic_ai.exceptions import ModelRetry
 from pydantic_ai.messages import ModelMessage, ModelResponse, TextPart, ToolCallPart
 
-from ezaigent.agents.mechanic import MechanicModel
+from ezaigent.agents.mechanic import MechanicModel, programs
 
 _PATH = f"{Path(sys.executable).parent}:/usr/bin:/bin"
 
@@ -49,6 +53,8 @@ class Bench:
     def shell(self, command: str, timeout: float = 60.0) -> str:
         """Run a command as the loop's tool does."""
         self.commands.append(command)
+        if command.startswith("python3 -I - <<'EZAIGENT_PROGRAM'"):
+            return self._in_process(command)
         env = {"PATH": _PATH, "LANG": "C.UTF-8"}
         done = subprocess.run(
             ["/bin/sh", "-c", command],
@@ -60,6 +66,27 @@ class Bench:
             timeout=timeout,
         )
         return f"exit code: {done.returncode}\n{done.stdout}{done.stderr}"
+
+    def _in_process(self, command: str) -> str:
+        """Run a recipe's program as the modules that it is made of, so that what it does is measured.
+
+        As the one text that the sandbox gets, it runs in the demo's tests and in ``test_programs_run_as_one_text``.
+        """
+        arguments = ast.literal_eval(command.splitlines()[-2].removeprefix("main(").removesuffix(")"))
+        folder = Path(programs.__file__).parent
+        texts = {
+            path.stem: path.read_text().splitlines()[-3:] for path in folder.glob("*.py") if path.stem != "__init__"
+        }
+        last = max(texts, key=lambda name: command.rfind("\n".join(texts[name])))
+        printed = io.StringIO()
+        code: object = 0
+        with contextlib.chdir(self.root), contextlib.redirect_stdout(printed), pytest.MonkeyPatch.context() as patch:
+            patch.setenv("PATH", _PATH)
+            try:
+                importlib.import_module(f"ezaigent.agents.mechanic.programs.{last}").main(arguments)
+            except SystemExit as stop:
+                code = stop.code or 0
+        return f"exit code: {code}\n{printed.getvalue()}"
 
     def edit_file(self, path: str, old_text: str, new_text: str) -> str:
         """Replace a text that stands once in a file."""

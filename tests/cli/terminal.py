@@ -35,9 +35,9 @@ class Terminal:
         """``environment`` adds to a bare one."""
         self.home = home
         kept = {
-            name: os.environ[name]
-            for name in ("PATH", "LANG", "TMPDIR", "COVERAGE_PROCESS_START")
-            if name in os.environ
+            name: value
+            for name, value in os.environ.items()
+            if name in {"PATH", "LANG", "TMPDIR"} or name.startswith("COVERAGE_")
         }
         self.environment = {
             **kept,
