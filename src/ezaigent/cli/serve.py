@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ezaigent.cli.app import settings
 from ezaigent.cli.interrupt import Interrupts
 from ezaigent.cli.output import note, out, print_line, safe
-from ezaigent.core.errors import UsageError
+from ezaigent.core.errors import UnavailableError, UsageError
 
 if TYPE_CHECKING:
     from ezaigent.core.events import Event
@@ -95,11 +95,17 @@ async def _stop_on(interrupts: Interrupts, fleet: Fleet) -> None:
 
 
 async def _tell(fleet: Fleet, *, as_json: bool) -> None:
-    async for event in fleet.events():
-        if as_json:
-            print_line(event.model_dump(mode="json"))
-        elif event.kind in _TOLD:
-            out.print(_line(event), soft_wrap=True)
+    seen = None
+    while True:
+        try:
+            async for event in fleet.events(after=seen):
+                seen = event.seq
+                if as_json:
+                    print_line(event.model_dump(mode="json"))
+                elif event.kind in _TOLD:
+                    out.print(_line(event), soft_wrap=True)
+        except UnavailableError:  # the worker logs it; what is missed meanwhile is told later
+            await asyncio.sleep(1.0)
 
 
 def _line(event: Event) -> str:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Self
+import re
+from typing import Final, Self
 
 from pydantic import BaseModel, ConfigDict
 
 from ezaigent.core.money import usd
 from ezaigent.costs import Totals
 from ezaigent.tasks import Task
+
+_LOGIN: Final = re.compile(r"(?<=://)[^/@\s]+@")
+"""A login inside a URL: the task needs it, nobody needs to see it."""
 
 
 class CheckView(BaseModel):
@@ -73,7 +77,7 @@ class TaskView(BaseModel):
             state=task.state.value,
             title=task.title,
             prompt=task.prompt,
-            repo=task.repo,
+            repo=_LOGIN.sub("", task.repo),
             base=task.base,
             priority=task.priority.name.lower(),
             needs=task.needs,

@@ -129,6 +129,9 @@ class Worker:
             except UnavailableError as error:
                 self._missed(error)
                 claimed = 0
+            except Exception:
+                log.exception("claiming broke; it is tried again")  # the runs that go on must not end with it
+                claimed = 0
             if not claimed:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(_SWEEP):  # not wait_for: on 3.11 it can lose a cancellation
@@ -198,7 +201,7 @@ class Worker:
 
     async def _follow(self) -> None:
         """Act on what people decide in other processes: cancel, pause, resume, a message, new work."""
-        async for event in self._events.follow(self._seen):
+        async for event in self._events.follow(self._seen, poll=self._queue_settings.poll):
             self._heed(event)
             self._seen = event.seq
 

@@ -249,9 +249,12 @@ class Fleet:
         if not text.strip():
             raise UsageError("the message is empty")
         names = await self.services.roster.named(agent)
-        for name in names:
-            await self.services.queue.post_message(agent=name, text=text, by=by)
-        return names
+        working = [view for view in await self.services.roster.agents() if view.name in names and view.task_id]
+        if not working:
+            raise ConflictError(f"{', '.join(names)} has no task now; say it in the prompt of the next one")
+        for view in working:
+            await self.services.queue.post_message(agent=view.name, task_id=view.task_id, text=text, by=by)
+        return [view.name for view in working]
 
     async def view(self, task: Task) -> TaskView:
         """Join a task with what it cost."""

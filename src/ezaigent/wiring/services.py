@@ -11,7 +11,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import structlog
 
@@ -53,7 +53,10 @@ class Services:
     @property
     def locks(self) -> Path:
         """Folder of the embedded workers' lock files."""
-        return self.settings.home / "workers"
+        given = self.settings.database_url
+        if given is None:
+            return self.settings.home / "workers"
+        return Path(f"{given.get_secret_value().partition(':///')[2]}.workers")
 
     @property
     def roster(self) -> Roster:
@@ -104,8 +107,11 @@ def _secrets(settings: Settings) -> set[str]:
     addresses = [one.get_secret_value() for one in (settings.database_url, settings.redis_url) if one is not None]
     given = [one.api_key.get_secret_value() for one in settings.providers.values() if one.api_key is not None]
     kept = [value for name, value in os.environ.items() if name.endswith("_API_KEY")]
-    passwords = [urlsplit(address).password or "" for address in addresses]
-    return {*addresses, *passwords, *given, *kept}
+    try:
+        passwords = [urlsplit(address).password or "" for address in addresses]
+    except ValueError:  # its text would show the address
+        raise UsageError("the database or Redis URL cannot be read; percent-encode its password") from None
+    return {*addresses, *passwords, *map(unquote, passwords), *given, *kept}
 
 
 class _BusNews:
@@ -178,7 +184,7 @@ async def open_worker(
     for name in pools:
         if name not in profiles:
             raise UsageError(f"no profile {name!r} for the agents; known: {', '.join(sorted(profiles))}")
-    sandbox = await detect(settings.sandbox)
+    sandbox = await detect(settings.sandbox, hidden=[settings.home])
     workspaces = Workspaces(settings.home, settings.workspaces, sandbox)
     worker_id = f"{socket.gethostname()}-{os.getpid()}-{new_id()[-5:]}"
     async with AsyncExitStack() as stack:
@@ -233,4 +239,4 @@ async def open_workspaces(settings: Settings) -> Workspaces:
     """Return the workspaces of this machine, with the strongest sandbox that works here."""
     from ezaigent.workspaces import Workspaces, detect
 
-    return Workspaces(settings.home, settings.workspaces, await detect(settings.sandbox))
+    return Workspaces(settings.home, settings.workspaces, await detect(settings.sandbox, hidden=[settings.home]))

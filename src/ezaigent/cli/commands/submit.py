@@ -93,6 +93,7 @@ def _absolute(repo: str) -> str:
 
 async def _submit(new: NewTask, *, wait: bool, quiet: bool) -> TaskView:
     from ezaigent.cli.watch import watch
+    from ezaigent.core.errors import UnavailableError
     from ezaigent.wiring import Fleet, somebody_works, work_alone
 
     loaded = settings()
@@ -105,5 +106,7 @@ async def _submit(new: NewTask, *, wait: bool, quiet: bool) -> TaskView:
             return view
         if await somebody_works(fleet.services, new.profile):
             return await watch(handle, quiet=quiet)
+        if (await handle.get()).state == "waiting":
+            raise UnavailableError(f"{handle.id} {await fleet.services.queue.why(handle.id)}; start: ezaigent up")
     async with work_alone(loaded, handle.id, new.profile) as alone:
         return await watch(await alone.task(handle.id), quiet=quiet)

@@ -34,7 +34,11 @@ async def show(folder: Path, *, crash: bool, as_json: bool, kept: bool) -> bool:
     started = time.monotonic()
     repo = build(folder)
     settings = load_settings(
-        home=folder / "home", fleet={"pools": {"mechanic": _AGENTS}}, database_url=None, redis_url=None
+        Path(os.devnull),
+        home=folder / "home",
+        fleet={"pools": {"mechanic": _AGENTS}},
+        database_url=None,
+        redis_url=None,
     )
     quiet = as_json
     if not quiet:
@@ -131,7 +135,8 @@ async def _spawn(settings: Settings) -> asyncio.subprocess.Process:
         *(sys.executable, "-m", "ezaigent", "--home", str(settings.home)),
         *("worker", "--pools", f"mechanic={_AGENTS}"),
         stdout=asyncio.subprocess.DEVNULL,
-        env={name: value for name, value in os.environ.items() if not name.startswith("EZAIGENT_")},
+        env={name: value for name, value in os.environ.items() if not name.startswith("EZAIGENT_")}
+        | {"EZAIGENT_CONFIG": os.devnull},
     )
 
 
