@@ -92,7 +92,9 @@ async def test_an_unknown_price_is_refused_unless_allowed(db: Database, claims: 
     assert (total.cost_nusd, total.unknown_calls) == (0, 1)
 
 
-async def test_a_lost_call_stays_held_until_the_task_ends(db: Database, claims: Claims) -> None:
+async def test_a_lost_call_stays_held_for_good_also_when_the_task_is_retried(
+    db: Database, queue: TaskQueue, claims: Claims
+) -> None:
     [claim] = await claims(budget_nusd=1_000)
     costs = book(db, daily_budget_usd=1)
     held = await costs.reserve(claim, 700)
@@ -101,13 +103,19 @@ async def test_a_lost_call_stays_held_until_the_task_ends(db: Database, claims: 
         await costs.reserve(claim, 700)
     refused = await costs.reserve(claim, 300)
     await db.write(lambda conn: settle(conn, claim, [(record(0, "refused"), refused)], step=2))
+    await queue.fail(claim, "no answer", retryable=False)
     assert await db.write(lambda conn: close_task(conn, claim.task.id)) == 700
     assert await db.write(lambda conn: close_task(conn, claim.task.id)) == 0
     task, day = await costs.task_ledger(claim.task.id), await costs.day_ledger()
     assert task is not None
     assert day is not None
-    assert (task.spent_nusd, task.held_nusd) == (0, 0)
-    assert (day.spent_nusd, day.held_nusd) == (0, 700)  # it may be on the day's bill
+    assert (task.spent_nusd, task.held_nusd) == (0, 700)  # it may be on the bill, which the budget bounds
+    assert (day.spent_nusd, day.held_nusd) == (0, 700)
+    await queue.retry(claim.task.id, by="me")
+    [again] = await queue.claim("w", [Slot(agent="claude-0", profile="claude")])
+    with pytest.raises(BudgetExceeded, match="held for open and lost calls"):
+        await costs.reserve(again, 301)
+    assert await costs.reserve(again, 300)
 
 
 async def test_a_limit_that_comes_late_knows_what_was_spent_before(db: Database, claims: Claims) -> None:

@@ -67,4 +67,4 @@ class Ledger(BaseModel):
     limit_nusd: int | None
     spent_nusd: int
     held_nusd: int
-    """Worst cases of calls that are under way or were lost: they may have been billed."""
+    """Worst cases of calls that are under way or were lost: they may have been billed, so a lost call's stays."""

@@ -1,8 +1,9 @@
 """Ledgers, reservations and usage in the store: plain functions over a connection, run inside the caller's transaction.
 
 A ledger is one limit with what counts against it: ``spent`` is billed, ``held`` are the worst cases of calls that are
-under way or were lost. ``reserve`` raises ``held`` only while spent + held + amount stays within the limit, under the
-row's lock, so however many runs draw at once, no limit is passed. ``settle`` turns a hold into the real price.
+under way or were lost, the latter for good. ``reserve`` raises ``held`` only while spent + held + amount stays within
+the limit, under the row's lock, so however many runs draw at once, no limit is passed. ``settle`` turns a hold into the
+real price.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ class Refusal(NamedTuple):
         if self.key.startswith("day:"):
             whose = f"the fleet's daily budget of {format_usd(self.limit_nusd)}"
             remedy = "raise costs.daily_budget_usd or wait for the next UTC day"
-        held = f" and {format_usd(self.held_nusd)} held for open calls" if self.held_nusd else ""
+        held = f" and {format_usd(self.held_nusd)} held for open and lost calls" if self.held_nusd else ""
         return (
             f"the next model call may cost {format_usd(self.needed_nusd)}, which does not fit into {whose}: "
             f"{format_usd(self.spent_nusd)} spent{held}; {remedy}"
@@ -57,7 +58,6 @@ _open_day = Sql("""
 _hold = Sql("UPDATE ledgers SET held_nusd = held_nusd + $2, limit_nusd = $3 WHERE key = $1")
 _spend = Sql("UPDATE ledgers SET spent_nusd = spent_nusd + $2 WHERE key IN [$1]")
 _turn = Sql("UPDATE ledgers SET spent_nusd = spent_nusd + $2, held_nusd = held_nusd - $3 WHERE key IN [$1]")
-_release = Sql("UPDATE ledgers SET held_nusd = held_nusd - $2 WHERE key = $1")
 _note = BulkInsert(tables.reservations, ("id", "task_id", "run_id", "fence", "amount_nusd", "keys", "at"))
 _take = Sql("DELETE FROM reservations WHERE id = $1 RETURNING amount_nusd, keys")
 _take_all = Sql("DELETE FROM reservations WHERE task_id = $1 RETURNING amount_nusd")
@@ -160,14 +160,12 @@ def settle(conn: Connection, claim: Claim, calls: Sequence[tuple[CallRecord, str
 
 
 def close_task(conn: Connection, task_id: str) -> int:
-    """Give up what is still held for a task that has ended; return the amount in nano-USD.
+    """Write off the calls of a task that has ended and whose price nobody knows; return their amount in nano-USD.
 
-    The task's own ledger is freed. The day's keeps the amounts: a lost call may be on its bill.
+    What they may have cost stays held in every ledger for good: they may be on the bill, so neither a retry of the
+    task nor the day may spend it again. (A call that surely never went out was settled at 0, so nothing is held.)
     """
-    given_up = sum(int(amount) for (amount,) in _take_all.all(conn, task_id))
-    if given_up:
-        _release.run(conn, task_key(task_id), given_up)
-    return given_up
+    return sum(int(amount) for (amount,) in _take_all.all(conn, task_id))
 
 
 def ledgers(conn: Connection, keys: Sequence[str]) -> list[Ledger]:

@@ -20,9 +20,9 @@ PERIOD: Final = 3600.0
 
 
 async def clean_forever(db: Database, workspaces: Workspaces) -> None:
-    """Remove worktrees and hidden refs of ended tasks by age and count, and free what is held for them.
+    """Remove worktrees and hidden refs of ended tasks by age and count, and write off their lost calls.
 
-    Now and every hour. What is held for a task is freed by its last run, unless that died or was never begun.
+    Now and every hour. The lost calls of a task are written off by its last run, unless that died or was never begun.
     """
     while True:
         try:
