@@ -7,6 +7,7 @@
     │   ├── NotFoundError       no such task, agent, run
     │   └── ConflictError       the request contradicts the present state
     ├── UnavailableError        something needed cannot be reached or is missing                    (exit 3)
+    │   ├── StoreUnavailable    the store: what was done is journaled, another run goes on with it
     │   └── SandboxUnavailable  no sandbox level works here and the operator did not switch it off
     ├── RunError                one run cannot go on; says whether another attempt may help         (exit 1)
     │   ├── BudgetExceeded      the next model call could pass the task's cap
@@ -40,6 +41,10 @@ class ConflictError(UsageError):
 
 class UnavailableError(EzAigentError):
     """A database, server, repository or program that is needed cannot be reached."""
+
+
+class StoreUnavailable(UnavailableError):
+    """The database that holds the fleet's state cannot be used now; no attempt of a task failed by it."""
 
 
 class SandboxUnavailable(UnavailableError):

@@ -19,7 +19,7 @@ from ezaigent.core.errors import (
     EzAigentError,
     RunError,
     StaleFence,
-    UnavailableError,
+    StoreUnavailable,
     UsageError,
 )
 from ezaigent.core.failpoints import reach
@@ -54,7 +54,7 @@ class Conductor:
     async def conduct(self, claim: Claim, controls: Controls) -> None:
         """Run ``claim`` to its end; every way it can end is settled in the store, except a lost fence.
 
-        While the store is away the end is told again and again, until the worker stops: then ``UnavailableError`` is
+        While the store is away the end is told again and again, until the worker stops: then ``StoreUnavailable`` is
         raised, the lease runs out, and another run goes on from the journal.
         """
         reach("run.claimed")
@@ -83,13 +83,12 @@ class Conductor:
             ending = partial(queue.fail, claim, str(error), retryable=error.retryable)
         except UsageError as error:
             ending = partial(queue.fail, claim, str(error), retryable=False)
+        except StoreUnavailable:
+            # No attempt failed: the next run goes on with what is journaled.
+            log.warning("the store could not be reached; the run will be resumed", task=task)
+            ending = partial(queue.release, claim, "the store could not be reached")
         except EzAigentError as error:
-            if isinstance(error, UnavailableError) and self.db.where in str(error):
-                # No attempt failed: the next run goes on with what is journaled.
-                log.warning("the store could not be reached; the run will be resumed", task=task)
-                ending = partial(queue.release, claim, "the store could not be reached")
-            else:
-                ending = partial(queue.fail, claim, str(error), retryable=True)
+            ending = partial(queue.fail, claim, str(error), retryable=True)
         except Exception as error:
             log.exception("a run broke", task=task)
             ending = partial(queue.fail, claim, f"the run broke: {type(error).__name__}; see the worker's log")
@@ -101,7 +100,7 @@ class Conductor:
         while True:
             try:
                 return await end()
-            except UnavailableError as error:
+            except StoreUnavailable as error:
                 if controls.stopping is not None:
                     raise
                 if not told:

@@ -82,9 +82,9 @@ class Database:
         """Open ``sqlite:///absolute/path`` or ``postgresql://…`` and bring its schema up to date.
 
         An open database that another process keeps locked, or whose server is away, is tried again for ``patience``
-        seconds before ``UnavailableError``.
+        seconds before ``StoreUnavailable``.
 
-        Raises ``UnavailableError`` when it cannot be reached, is read-only, or was made by a newer version of the
+        Raises ``StoreUnavailable`` when it cannot be reached, is read-only, or was made by a newer version of the
         product, and ``UsageError`` for another kind of URL.
         """
         scheme, _, rest = url.partition("://")
@@ -112,7 +112,7 @@ class Database:
         """Run ``fn`` in a transaction and return its result once it is durable.
 
         What many callers write at the same time shares one commit. An error of ``fn`` is raised here and takes back
-        its own rows only. Raises ``UnavailableError`` when the database cannot be used.
+        its own rows only. Raises ``StoreUnavailable`` when the database cannot be used.
 
         ``apart`` lets PostgreSQL run it on a second connection, beside the other writes. Only for functions that
         never wait for a locked row: two transactions of one process that wait for each other would come to a stop.

@@ -7,7 +7,7 @@ from typing import Final
 
 from sqlalchemy.exc import DBAPIError, InterfaceError
 
-from ezaigent.core.errors import UnavailableError
+from ezaigent.core.errors import StoreUnavailable
 
 _SQLITE: Final = {
     sqlite3.SQLITE_BUSY: "another program keeps it locked; stop that program and try again",
@@ -52,7 +52,8 @@ def broken_connection(error: BaseException) -> bool:
         return state.startswith(_BROKEN)
     if isinstance(error, DBAPIError):
         return error.connection_invalidated or isinstance(error, InterfaceError)
-    return isinstance(error, OSError | EOFError)
+    # The driver's own error for a connection that is closed; its module is loaded only where PostgreSQL is used.
+    return isinstance(error, OSError | EOFError) or type(error).__name__ == "InterfaceError"
 
 
 def transient(error: BaseException) -> bool:
@@ -61,20 +62,20 @@ def transient(error: BaseException) -> bool:
 
 
 def explain(error: Exception, where: str) -> Exception:
-    """Return an ``UnavailableError`` for what makes the database unusable, else the error itself.
+    """Return a ``StoreUnavailable`` for what makes the database unusable, else the error itself.
 
     ``where`` names the database without its password.
     """
     origin = error.orig if isinstance(error, DBAPIError) else error
     if isinstance(origin, sqlite3.Error):
         why = _SQLITE.get((getattr(origin, "sqlite_errorcode", None) or 0) & 0xFF)
-        return UnavailableError(f"the database {where} cannot be used: {why}") if why else error
+        return StoreUnavailable(f"the database {where} cannot be used: {why}") if why else error
     state = sqlstate(error)
     if state is not None:
         fitting = [begin for begin in _POSTGRESQL if state.startswith(begin)]
         if not fitting:
             return error
-        return UnavailableError(f"the database {where} cannot be used: {_POSTGRESQL[max(fitting, key=len)]}")
+        return StoreUnavailable(f"the database {where} cannot be used: {_POSTGRESQL[max(fitting, key=len)]}")
     if broken_connection(error):
-        return UnavailableError(f"the database {where} cannot be reached; check that the server runs and the URL")
+        return StoreUnavailable(f"the database {where} cannot be reached; check that the server runs and the URL")
     return error

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
-from ezaigent.core.errors import UnavailableError
+from ezaigent.core.errors import StoreUnavailable
 from ezaigent.store.events import savepoint_lost
 
 _BATCH: Final = 256
@@ -70,7 +70,7 @@ class WriteLane:
         A caller that is cancelled before its function began takes it back; after that it may still be committed.
         """
         if self._closed:
-            raise UnavailableError("the database is closed: nothing can be written any more")
+            raise StoreUnavailable("the database is closed: nothing can be written any more")
         write = Write(fn, asyncio.get_running_loop().create_future())
         self._waiting.append(write)
         if self._task is None:

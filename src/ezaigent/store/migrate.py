@@ -7,7 +7,7 @@ from typing import Final
 
 from sqlalchemy import Connection, inspect
 
-from ezaigent.core.errors import UnavailableError
+from ezaigent.core.errors import StoreUnavailable
 from ezaigent.store.sql import Sql
 
 HEAD: Final = "0001"
@@ -21,7 +21,7 @@ _version = Sql("SELECT version_num FROM alembic_version")
 def migrate(conn: Connection, where: str) -> None:
     """Upgrade the schema in the caller's transaction; many processes may do so at the same time.
 
-    Raises ``UnavailableError`` when the database has a schema that this version does not know.
+    Raises ``StoreUnavailable`` when the database has a schema that this version does not know.
     """
     if conn.dialect.name == "postgresql":
         _lock.run(conn)  # on SQLite the transaction itself is the lock
@@ -29,7 +29,7 @@ def migrate(conn: Connection, where: str) -> None:
     if found == HEAD:
         return
     if found is not None and found > HEAD:
-        raise UnavailableError(
+        raise StoreUnavailable(
             f"the database {where} was made by a newer version of Ez Aigent (schema {found}, this one knows {HEAD}): "
             "upgrade ezaigent"
         )

@@ -10,7 +10,7 @@ from typing import Any, Final, Literal, Self
 from sqlalchemy import Connection, event, make_url
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from ezaigent.core.errors import UnavailableError
+from ezaigent.core.errors import StoreUnavailable
 from ezaigent.store.events import end_emitting
 from ezaigent.store.failures import broken_connection, explain, transient
 from ezaigent.store.lane import Write, run_writes
@@ -47,12 +47,13 @@ class PostgresBackend:
             connect_args={"timeout": 10, "server_settings": {"application_name": "ezaigent"}},
         )
         event.listen(self._engine.sync_engine, "connect", _configure)
+        self._reader = self._engine.execution_options(isolation_level="AUTOCOMMIT")
         self._writer = _Writer(self._engine)
         self._apart = _Writer(self._engine)
 
     @classmethod
     async def open(cls, url: str, patience: float) -> Self:
-        """Connect once. Raises ``UnavailableError`` when the server cannot be used."""
+        """Connect once. Raises ``StoreUnavailable`` when the server cannot be used."""
         backend = cls(url, patience)
         try:
             await backend._writer.connection()
@@ -65,7 +66,7 @@ class PostgresBackend:
         """Commit a batch; each write then has its result or its own error. Returns whether events were written.
 
         A transaction that surely did not commit is run again, for a while, when the connection broke; one whose
-        commit got no answer raises ``UnavailableError``, because it may have been made.
+        commit got no answer raises ``StoreUnavailable``, because it may have been made.
         """
         writer = self._apart if apart else self._writer
         deadline, tries = time.monotonic() + self._patience, 0
@@ -79,7 +80,7 @@ class PostgresBackend:
         except Exception as error:
             if not broken_connection(error):
                 raise explain(error, self.where) from error
-            raise UnavailableError(
+            raise StoreUnavailable(
                 f"the connection to the database {self.where} broke during a commit: look whether the change was made"
             ) from error
         for write in writes:
@@ -92,7 +93,7 @@ class PostgresBackend:
         deadline, tries = time.monotonic() + self._patience, 0
         while True:
             try:
-                async with self._engine.connect() as conn:
+                async with self._reader.connect() as conn:
                     return await conn.run_sync(fn)
             except Exception as error:  # noqa: BLE001 - explained, and raised again
                 if not broken_connection(error) or time.monotonic() > deadline:
@@ -179,8 +180,10 @@ def _again(error: BaseException) -> bool:
 
 
 def _optimistic(conn: Connection, writes: list[Write]) -> bool:
+    conn.begin()
     return run_writes(conn, writes, conn.exec_driver_sql, optimistic=True)
 
 
 def _careful(conn: Connection, writes: list[Write]) -> bool:
+    conn.begin()
     return run_writes(conn, writes, conn.exec_driver_sql, optimistic=False)

@@ -16,7 +16,7 @@ from typing import Any, Final, Literal, Self
 from sqlalchemy import Connection, create_engine
 from sqlalchemy.pool import NullPool
 
-from ezaigent.core.errors import UnavailableError
+from ezaigent.core.errors import StoreUnavailable
 from ezaigent.store.events import end_emitting
 from ezaigent.store.failures import explain
 from ezaigent.store.lane import Write, run_writes
@@ -48,7 +48,7 @@ class SqliteBackend:
 
     @classmethod
     async def open(cls, path: Path, patience: float) -> Self:
-        """Open or create the file. Raises ``UnavailableError`` when it cannot be written."""
+        """Open or create the file. Raises ``StoreUnavailable`` when it cannot be written."""
         backend = cls(path, patience)
         try:
             await asyncio.get_running_loop().run_in_executor(backend._committer, backend._open_writer)
@@ -109,7 +109,7 @@ class SqliteBackend:
             try:
                 os.close(os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600))
             except OSError as error:
-                raise UnavailableError(f"the database {self.where} cannot be made: {error.strerror}") from None
+                raise StoreUnavailable(f"the database {self.where} cannot be made: {error.strerror}") from None
         self._writer = self._engine.connect()
         self._open.append(self._writer)
         self._driver = _driver(self._writer)
