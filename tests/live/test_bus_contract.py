@@ -12,7 +12,7 @@ import pytest
 from tests.services import until
 
 from ezaigent.core.errors import UsageError
-from ezaigent.live import LiveBus, open_bus
+from ezaigent.live import Draw, Drawn, LiveBus, Sheet, open_bus
 from ezaigent.live.ports import BACKLOG, REMEMBERED
 
 SOON = 0.15  # long enough for anything that would come by mistake
@@ -248,6 +248,103 @@ async def test_a_refused_take_takes_nothing_and_names_the_right_wait(two: Two) -
 async def test_a_take_that_waiting_cannot_help_is_refused(two: Two, amount: float, rate: float, burst: float) -> None:
     with pytest.raises(UsageError, match="quota"):
         await two.here.take("quota", amount, rate=rate, burst=burst)
+
+
+async def swapped(bus: LiveBus, version: int, text: bytes, *, name: str = "sheet", ttl: float = LONG) -> Sheet:
+    sheet = await bus.swap(name, version, text, ttl=ttl)
+    assert sheet is not None
+    return sheet
+
+
+async def drawn(bus: LiveBus, *draws: Draw, version: int | None = None, patience: float = LONG) -> Drawn:
+    found = await bus.draw("sheet", version, draws, patience=patience, ttl=LONG)
+    assert found is not None
+    return found
+
+
+async def test_a_sheet_is_written_by_whoever_saw_its_last_version(two: Two) -> None:
+    first = await swapped(two.here, 0, b"one")
+    assert first.text == b"one"
+    assert first.version > 0
+    refused = await swapped(two.there, 0, b"two")
+    assert (refused.version, refused.text) == (first.version, b"one")
+    second = await swapped(two.there, refused.version, b"\x00\xff")
+    assert (second.version, second.text) == (first.version + 1, b"\x00\xff")
+    assert abs(second.now - first.now) < LONG
+    assert (await swapped(two.here, 0, b"other", name="other")).text == b"other"
+
+
+async def test_of_many_writers_each_change_is_kept(two: Two) -> None:
+    async def add(bus: LiveBus, mark: str) -> None:
+        seen = await swapped(bus, -1, b"")
+        while True:
+            wanted = seen.text + mark.encode()
+            now = await swapped(bus, seen.version, wanted)
+            if now.text == wanted:
+                return
+            seen = now
+
+    marks = [(two.here, "a"), (two.there, "b"), (two.here, "c"), (two.there, "d"), (two.here, "e")]
+    await asyncio.gather(*(add(bus, mark) for bus, mark in marks))
+    assert sorted((await swapped(two.here, -1, b"")).text) == sorted(b"abcde")
+
+
+async def test_a_sheet_nobody_uses_is_forgotten(two: Two) -> None:
+    old = await swapped(two.here, 0, b"old", ttl=0.2)
+
+    async def gone() -> bool:
+        found = await two.there.swap("sheet", -1, b"", ttl=0.01)
+        return found is not None and found.version == 0
+
+    await asyncio.sleep(0.25)
+    await until(gone)
+    assert (await swapped(two.there, 0, b"new")).version > old.version
+
+
+async def test_drawing_queues_up_and_names_exact_waits(two: Two) -> None:
+    one = Draw("requests", 1, rate=10, burst=2)
+    waits = [(await drawn(bus, one)).wait for bus in (two.here, two.there) for _ in range(3)]
+    assert waits[:2] == [0.0, 0.0]
+    assert all(abs(wait - 0.1 * number) < 0.09 for number, wait in enumerate(waits[2:], 1)), waits
+    given = await drawn(two.here, Draw("requests", -1, rate=10, burst=2))
+    assert given.granted
+    assert given.totals == (5.0,)
+
+
+async def test_a_draw_is_whole_or_not_at_all(two: Two) -> None:
+    requests, tokens = Draw("requests", 1, rate=1, burst=10), Draw("tokens", 100, rate=10, burst=100)
+    assert (await drawn(two.here, requests, tokens)).totals == (1.0, 100.0)
+    refused = await drawn(two.there, requests, tokens, patience=2)
+    assert not refused.granted
+    assert not refused.stale
+    assert 9 < refused.wait <= 10
+    assert (await drawn(two.there, requests)).totals == (2.0,)
+
+
+async def test_a_draw_stops_at_a_sheet_that_has_changed(two: Two) -> None:
+    seen = await swapped(two.here, 0, b"go")
+    one = Draw("requests", 1, rate=1, burst=10)
+    assert (await drawn(two.there, one, version=seen.version)).granted
+    await swapped(two.here, seen.version, b"stop")
+    stopped = await drawn(two.there, one, version=seen.version)
+    assert (stopped.granted, stopped.stale, stopped.sheet.text) == (False, True, b"stop")
+    assert (await drawn(two.there, one, version=stopped.sheet.version)).totals == (2.0,)
+
+
+async def test_a_level_can_be_lowered_and_never_passes_the_burst(two: Two) -> None:
+    await drawn(two.here, Draw("requests", 0, rate=1, burst=10, at_most=0.0))
+    assert 0.9 < (await drawn(two.there, Draw("requests", 1, rate=1, burst=10))).wait <= 1
+    await drawn(two.here, Draw("requests", -100, rate=1, burst=10))
+    assert (await drawn(two.there, Draw("requests", 10, rate=1, burst=10))).wait == 0
+    assert (await drawn(two.there, Draw("requests", 1, rate=1, burst=10))).wait > 0
+
+
+@pytest.mark.parametrize(
+    ("amount", "rate", "burst"), [(1, 0, 4), (1, 1, 0), (float("nan"), 1, 1), (1, float("inf"), 1)]
+)
+async def test_a_draw_with_impossible_numbers_is_refused(two: Two, amount: float, rate: float, burst: float) -> None:
+    with pytest.raises(UsageError, match="requests"):
+        await drawn(two.here, Draw("requests", amount, rate=rate, burst=burst))
 
 
 async def test_closing_ends_waits_and_subscriptions(two: Two) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from tests.services import RedisServer, until
 
-from ezaigent.live import LiveBus, open_bus
+from ezaigent.live import Draw, LiveBus, open_bus
 
 pytestmark = pytest.mark.redis
 
@@ -69,6 +69,8 @@ async def use_everything(bus: LiveBus) -> float:
         bus.present("group"),
         bus.leave("group", "member"),
         bus.take("bucket", 1, rate=1000, burst=1000),
+        bus.swap("sheet", 0, b"x", ttl=5),
+        bus.draw("sheet", None, [Draw("bucket", 1, rate=1000, burst=1000)], patience=1, ttl=5),
     ):
         await timed(asyncio.ensure_future(call))
     return slowest

@@ -1,11 +1,11 @@
-"""The live bus: doorbells, publish/subscribe, presence, token buckets. What it carries may be lost without harm."""
+"""The live bus: doorbells, publish/subscribe, presence, buckets, sheets. What it carries may be lost without harm."""
 
 from __future__ import annotations
 
 from ezaigent.live.memory import MemoryBus
-from ezaigent.live.ports import LiveBus, OnState
+from ezaigent.live.ports import Draw, Drawn, LiveBus, OnState, Sheet
 
-__all__ = ["LiveBus", "MemoryBus", "OnState", "open_bus"]
+__all__ = ["Draw", "Drawn", "LiveBus", "MemoryBus", "OnState", "Sheet", "open_bus"]
 
 
 async def open_bus(url: str | None, on_state: OnState | None = None) -> LiveBus:

@@ -10,7 +10,9 @@ from typing import Any
 from ezaigent.live.buckets import Buckets
 from ezaigent.live.channels import Subscribers, Subscription
 from ezaigent.live.doorbells import Remembered, Waiter, Waiters
+from ezaigent.live.ports import Draw, Drawn, Sheet
 from ezaigent.live.presence import Presence
+from ezaigent.live.sheets import Sheets
 
 
 class MemoryBus:
@@ -23,6 +25,7 @@ class MemoryBus:
         self._subscribers = Subscribers()
         self._presence = Presence()
         self._buckets = Buckets()
+        self._sheets = Sheets()
         self._closed = False
 
     @property
@@ -82,6 +85,16 @@ class MemoryBus:
     async def take(self, bucket: str, amount: float, *, rate: float, burst: float) -> float:
         """See ``LiveBus.take``."""
         return self._buckets.take(bucket, amount, rate=rate, burst=burst)
+
+    async def swap(self, sheet: str, version: int, text: bytes, *, ttl: float) -> Sheet | None:
+        """See ``LiveBus.swap``."""
+        return self._sheets.swap(sheet, version, text, ttl=ttl)
+
+    async def draw(
+        self, sheet: str, version: int | None, draws: Sequence[Draw], *, patience: float, ttl: float
+    ) -> Drawn | None:
+        """See ``LiveBus.draw``."""
+        return self._sheets.draw(sheet, version, draws, patience=patience, ttl=ttl)
 
     async def close(self) -> None:
         """See ``LiveBus.close``."""

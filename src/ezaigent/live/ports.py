@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 OnState = Callable[[bool, str], None]
@@ -17,8 +18,49 @@ BACKLOG: Final = 1000
 """Messages kept for one slow subscriber; then its oldest ones are dropped."""
 
 
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """A small shared document."""
+
+    version: int
+    """Grows with each change; 0: nothing is written."""
+    text: bytes
+    now: float
+    """Seconds by the bus's clock, the same for everybody who shares it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """What is wanted of one bucket of a sheet."""
+
+    bucket: str
+    amount: float
+    """Negative: so much is given back."""
+    rate: float
+    """What flows in, a second."""
+    burst: float
+    """What the bucket holds at most; a new one is full."""
+    at_most: float | None = None
+    """Before anything is drawn, the level is lowered to this."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """What came of a draw."""
+
+    sheet: Sheet
+    granted: bool
+    """Whether the amounts were drawn."""
+    stale: bool
+    """Whether they were not because the sheet has another version than the one named."""
+    wait: float
+    """Seconds until what was drawn may be used; where it was not granted, what the wait would have been."""
+    totals: tuple[float, ...]
+    """For each bucket, the sum of all that was ever drawn from it."""
+
+
 class LiveBus(Protocol):
-    """Doorbells, publish/subscribe, presence and token buckets.
+    """Doorbells, publish/subscribe, presence, token buckets and sheets.
 
     No method raises because the bus is lost: each says below what it does then. All names (bells, channels, groups,
     members, buckets) are plain strings; all times are seconds.
@@ -73,6 +115,26 @@ class LiveBus(Protocol):
         Return 0.0 when granted, else the seconds to wait before asking again; then nothing was taken. Everybody who
         shares a bucket names the same rate and burst. While the bus is lost each process has a bucket of its own.
         Raises ``UsageError`` when the amount could never be granted.
+        """
+        ...
+
+    async def swap(self, sheet: str, version: int, text: bytes, *, ttl: float) -> Sheet | None:
+        """Write ``text`` if the sheet still has ``version`` (0: if there is none); return the sheet as it is then.
+
+        Its version grew where it was written. A sheet that nobody uses for ``ttl`` seconds is forgotten. ``None``
+        while the bus is lost.
+        """
+        ...
+
+    async def draw(
+        self, sheet: str, version: int | None, draws: Sequence[Draw], *, patience: float, ttl: float
+    ) -> Drawn | None:
+        """Draw from several buckets of a sheet together; a level may go below 0, and the wait tells how long it is so.
+
+        Drawing is queueing up: nobody who comes later goes first, and the wait is exact. Nothing is drawn where the
+        wait would be longer than ``patience`` seconds, or where the sheet has another version (``None``: any will
+        do). What was drawn and is not used is given back by a draw of the negative amount. ``None`` while the bus is
+        lost. Raises ``UsageError`` for a rate or burst that is not above 0.
         """
         ...
 

@@ -31,9 +31,10 @@ from ezaigent.live.batching import Batcher
 from ezaigent.live.bells import Bells
 from ezaigent.live.buckets import Buckets, check_take
 from ezaigent.live.link import ClosedError, Link, LostError
-from ezaigent.live.ports import OnState
+from ezaigent.live.ports import Draw, Drawn, OnState, Sheet
 from ezaigent.live.pubsub import PubSub
-from ezaigent.live.scripts import ANNOUNCE, PRESENT, PROBE, TAKE
+from ezaigent.live.scripts import ANNOUNCE, DRAW, PRESENT, PROBE, SWAP, TAKE
+from ezaigent.live.sheets import check_draws
 from ezaigent.live.wire import Command
 
 _PATIENCE: Final = 2.0  # seconds for connecting, and for an answer; the driver's own default of 5 is too slow for us
@@ -243,6 +244,34 @@ class RedisBus:
             return float(await self._batcher.call("EVAL", TAKE, 1, self._key("bucket", bucket), amount, rate, burst))
         except LostError:
             return self._local_buckets.take(bucket, amount, rate=rate, burst=burst)
+
+    async def swap(self, sheet: str, version: int, text: bytes, *, ttl: float) -> Sheet | None:
+        """See ``LiveBus.swap``."""
+        key, milliseconds = self._key("sheet", sheet), round(ttl * 1000)
+        try:
+            reply: list[bytes] = await self._batcher.call("EVAL", SWAP, 1, key, version, text, milliseconds)
+        except LostError:
+            return None
+        return Sheet(int(reply[0]), reply[1], float(reply[2]))
+
+    async def draw(
+        self, sheet: str, version: int | None, draws: Sequence[Draw], *, patience: float, ttl: float
+    ) -> Drawn | None:
+        """See ``LiveBus.draw``."""
+        check_draws(sheet, draws)
+        wanted: list[str | float] = []
+        for one in draws:
+            wanted += [one.bucket, one.amount, one.rate, one.burst, "" if one.at_most is None else one.at_most]
+        named = "" if version is None else version
+        head = (self._key("sheet", sheet), named, patience, round(ttl * 1000))
+        try:
+            reply: list[bytes] = await self._batcher.call("EVAL", DRAW, 1, *head, *wanted)
+        except LostError:
+            return None
+        how, kept, text, now, wait, *totals = reply
+        found = Sheet(int(kept), text, float(now))
+        sums = tuple(map(float, totals)) if how == b"granted" else ()
+        return Drawn(found, granted=how == b"granted", stale=how == b"stale", wait=float(wait), totals=sums)
 
     async def close(self) -> None:
         """See ``LiveBus.close``."""

@@ -63,5 +63,64 @@ return string.format('%.17g', wait)
 """
 """KEYS: hash. ARGV: amount, rate per second, burst. Returns the seconds to wait as text; 0: granted."""
 
+SWAP: Final = """
+local time = redis.call('TIME')
+local now = time[1] + time[2] / 1000000
+local kept = redis.call('HMGET', KEYS[1], 'version', 'text')
+local version = tonumber(kept[1] or '0')
+local text = kept[2] or ''
+if version == tonumber(ARGV[1]) then
+  version = version > 0 and version + 1 or math.floor(now * 1000) + 1
+  text = ARGV[2]
+  redis.call('HSET', KEYS[1], 'version', string.format('%.0f', version), 'text', text)
+  redis.call('PEXPIRE', KEYS[1], ARGV[3])
+end
+return {string.format('%.0f', version), text, string.format('%.6f', now)}
+"""
+"""KEYS: hash. ARGV: version, text, milliseconds to live. Returns version, text, the time."""
+
+DRAW: Final = """
+local time = redis.call('TIME')
+local now = time[1] + time[2] / 1000000
+local kept = redis.call('HMGET', KEYS[1], 'version', 'text')
+local reply = {'granted', kept[1] or '0', kept[2] or '', string.format('%.6f', now), '0'}
+if ARGV[1] ~= '' and ARGV[1] ~= reply[2] then
+  reply[1] = 'stale'
+  return reply
+end
+local wait, after = 0, {}
+for i = 4, #ARGV, 5 do
+  local amount, rate, burst = tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2]), tonumber(ARGV[i + 3])
+  local names = {'level:' .. ARGV[i], 'at:' .. ARGV[i], 'total:' .. ARGV[i]}
+  local state = redis.call('HMGET', KEYS[1], unpack(names))
+  local level, total = burst, 0
+  if state[1] then
+    level = math.min(burst, tonumber(state[1]) + math.max(0, now - tonumber(state[2])) * rate)
+    total = tonumber(state[3])
+  end
+  if ARGV[i + 4] ~= '' then level = math.min(level, tonumber(ARGV[i + 4])) end
+  level, total = math.min(burst, level - amount), total + amount
+  if amount > 0 then wait = math.max(wait, -level / rate) end
+  after[#after + 1] = names[1]
+  after[#after + 1] = string.format('%.17g', level)
+  after[#after + 1] = names[2]
+  after[#after + 1] = reply[4]
+  after[#after + 1] = names[3]
+  after[#after + 1] = string.format('%.17g', total)
+  reply[#reply + 1] = string.format('%.17g', total)
+end
+reply[5] = string.format('%.17g', wait)
+if wait > tonumber(ARGV[2]) then
+  reply[1] = 'refused'
+else
+  redis.call('HSET', KEYS[1], unpack(after))
+  redis.call('PEXPIRE', KEYS[1], ARGV[3])
+end
+return reply
+"""
+"""KEYS: hash. ARGV: version or empty, patience in seconds, milliseconds to live; then for each draw its bucket, amount,
+rate, burst, highest level or empty. Returns how it went, version, text, the time, the wait, and the buckets' totals.
+A clock that was set back lets a bucket fill no further for a moment, and never for the hour that it lost."""
+
 PROBE: Final = "redis.call('SET', KEYS[1], '1', 'PX', 1000) return redis.call('TIME')[1]"
 """Whether scripts may run and write: a replica or a full server answers a ping, too."""
