@@ -18,7 +18,7 @@ from ezaigent.core.money import format_usd, nano_usd, usd
 def test_ids_are_unique_and_sort_by_time() -> None:
     ids = [new_id() for _ in range(2000)]
     assert len(set(ids)) == len(ids)
-    assert [one[:9] for one in ids] == sorted(one[:9] for one in ids)
+    assert ids == sorted(ids)
     assert all(len(one) == 16 and one.isalnum() and one == one.lower() for one in ids)
 
 

@@ -46,18 +46,21 @@ class NewEvent(NamedTuple):
 
 
 _insert = BulkInsert(events, _COLUMNS)
-_take_floor = Sql(
+_DRAW: Final = f"""SELECT nextval('events_seq_seq'), coalesce(at, extract(epoch FROM clock_timestamp())),
+    {", ".join(_COLUMNS[1:])}"""  # noqa: S608 - our own columns
+_ORDERED: Final = f"""(SELECT * FROM unnest({arrays(events, _COLUMNS)}) WITH ORDINALITY
+    AS given({", ".join(_COLUMNS)}, place) ORDER BY place) AS ordered"""  # noqa: S608 - our own columns
+_INTO: Final = f"INSERT INTO events (seq, {', '.join(_COLUMNS)})"
+_write_more = Sql(postgresql=f"{_INTO} {_DRAW} FROM {_ORDERED}")
+# The lock is a row of the join, so it is held before the first number is drawn.
+_write_first = Sql(
     postgresql=f"""
-    SELECT pg_advisory_xact_lock_shared({_LOCK_SPACE} | CASE WHEN is_called THEN last_value ELSE last_value - 1 END)
-    FROM events_seq_seq"""  # noqa: S608 - a constant
+    WITH floor AS MATERIALIZED (
+        SELECT pg_advisory_xact_lock_shared(
+            {_LOCK_SPACE} | CASE WHEN is_called THEN last_value ELSE last_value - 1 END)
+        FROM events_seq_seq)
+    {_INTO} {_DRAW} FROM floor CROSS JOIN {_ORDERED}"""  # noqa: S608 - constants
 )
-_draw = f"""
-    INSERT INTO events (seq, at, kind, task_id, run_id, agent, data)
-    SELECT nextval('events_seq_seq'), coalesce(at, extract(epoch FROM clock_timestamp())),
-           kind, task_id, run_id, agent, data
-    FROM (SELECT * FROM unnest({arrays(events, _COLUMNS)}) WITH ORDINALITY
-          AS given(at, kind, task_id, run_id, agent, data, place) ORDER BY place) AS ordered"""  # noqa: S608
-_write = Sql(postgresql=_draw)
 
 
 def emit(
@@ -89,10 +92,11 @@ def emit_many(conn: Connection, rows: Sequence[NewEvent]) -> None:
         clock = time.time()
         _insert(conn, [(clock, *value[1:]) if value[0] is None else value for value in values])
         return
-    if conn.info.get(_FLOOR) is not conn.get_transaction():
-        _take_floor.run(conn)
-        conn.info[_FLOOR] = conn.get_transaction()
-    _write.run(conn, *columnwise(values))
+    if conn.info.get(_FLOOR) is (present := conn.get_transaction()):
+        _write_more.run(conn, *columnwise(values))
+    else:
+        _write_first.run(conn, *columnwise(values))
+        conn.info[_FLOOR] = present
 
 
 def savepoint_lost(conn: Connection) -> None:

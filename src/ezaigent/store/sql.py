@@ -1,13 +1,19 @@
-"""One SQL text for both databases, run through the driver: what the hot path costs is the database, not the toolkit."""
+"""One SQL text for both databases, run through the driver: what the hot path costs is the database, not the toolkit.
+
+The toolkit keeps the connections and their transactions; a statement goes to the driver's cursor as it is.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 from sqlalchemy import Connection, Table
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine.interfaces import DBAPICursor
 
 _FRAGMENTS: Final = {
     # first SQLite's text, then PostgreSQL's
@@ -37,21 +43,25 @@ class Sql:
 
     def all(self, conn: Connection, *params: Any) -> Sequence[tuple[Any, ...]]:
         """Run it and return every row."""
-        return self._execute(conn, params).fetchall()
+        return [tuple(row) for row in self._execute(conn, params).fetchall()]
 
     def first(self, conn: Connection, *params: Any) -> tuple[Any, ...] | None:
         """Run it and return the first row, or None."""
-        return self._execute(conn, params).fetchone()
+        row = self._execute(conn, params).fetchone()
+        return None if row is None else tuple(row)
 
     def run(self, conn: Connection, *params: Any) -> int:
         """Run it and return how many rows it changed."""
-        return self._execute(conn, params).rowcount
+        return int(self._execute(conn, params).rowcount)
 
-    def _execute(self, conn: Connection, params: tuple[Any, ...]) -> Any:
+    def _execute(self, conn: Connection, params: tuple[Any, ...]) -> DBAPICursor:
+        cursor = conn.connection.cursor()
         if conn.dialect.name == "sqlite":
             plain = tuple(orjson.dumps(one).decode() if isinstance(one, list) else one for one in params)
-            return conn.exec_driver_sql(self._sqlite, plain)
-        return conn.exec_driver_sql(self._postgresql, params)
+            cursor.execute(self._sqlite, plain)
+        else:
+            cursor.execute(self._postgresql, params)
+        return cursor
 
 
 class BulkInsert:
@@ -69,9 +79,12 @@ class BulkInsert:
         """Insert ``rows``, each with a value per column; return how many were inserted."""
         if not rows:
             return 0
+        cursor = conn.connection.cursor()
         if conn.dialect.name == "sqlite":
-            return conn.exec_driver_sql(self._sqlite, list(rows)).rowcount
-        return conn.exec_driver_sql(self._postgresql, columnwise(rows)).rowcount
+            cursor.executemany(self._sqlite, rows)
+        else:
+            cursor.execute(self._postgresql, columnwise(rows))
+        return int(cursor.rowcount)
 
 
 class BulkUpdate:
@@ -91,10 +104,11 @@ class BulkUpdate:
         """Update ``rows``; a key that is not there changes nothing."""
         if not rows:
             return
+        cursor = conn.connection.cursor()
         if conn.dialect.name == "sqlite":
-            conn.exec_driver_sql(self._sqlite, list(rows))
+            cursor.executemany(self._sqlite, rows)
         else:
-            conn.exec_driver_sql(self._postgresql, columnwise(rows))
+            cursor.execute(self._postgresql, columnwise(rows))
 
 
 _ARRAY_TYPES: Final = {
