@@ -94,7 +94,12 @@ class PostgresBackend:
         while True:
             try:
                 async with self._reader.connect() as conn:
-                    return await conn.run_sync(fn)
+                    try:
+                        return await conn.run_sync(fn)
+                    except Exception as error:
+                        if broken_connection(error):
+                            await conn.invalidate()
+                        raise
             except Exception as error:  # noqa: BLE001 - explained, and raised again
                 if not broken_connection(error) or time.monotonic() > deadline:
                     raise explain(error, self.where) from error.__cause__
