@@ -177,6 +177,27 @@ async def test_levers_may_be_pulled_before_twice_and_after() -> None:
     controls.drain()
     with pytest.raises(Cancelled, match="no more"):
         await controls.gate()
-    with controls.running(), pytest.raises(RuntimeError, match="entered once"), controls.running():
+    with pytest.raises(Cancelled, match="no more"), controls.running():
         raise AssertionError
     controls.cancel()
+
+
+async def test_blocks_under_control_lie_in_each_other_and_belong_to_one_coroutine() -> None:
+    controls = Controls()
+
+    async def elsewhere() -> None:
+        with controls.running():
+            raise AssertionError
+
+    async def work() -> None:
+        with controls.running():
+            with controls.running():
+                await asyncio.sleep(0)
+            with pytest.raises(RuntimeError, match="one coroutine"):
+                await asyncio.create_task(elsewhere())
+            controls.cancel("no more")
+            await asyncio.Event().wait()
+
+    with pytest.raises(Cancelled, match="no more"):
+        await work()
+    assert asyncio.current_task().cancelling() == 0  # pyright: ignore[reportOptionalMemberAccess]

@@ -98,6 +98,38 @@ async def test_a_task_whose_workers_die_one_after_the_other(workers: Zygote, sce
         await assert_done_once(scene, server, fleet, await fleet.task(task), lost=3)
 
 
+@pytest.mark.parametrize("delivered", [False, True])
+async def test_a_message_outlives_the_worker(
+    workers: Zygote, scene: Scene, server: ModelServer, *, delivered: bool
+) -> None:
+    """Sent while the model thinks, before the worker is killed: the next run hears it, once, in its place."""
+    server.fail(Fault("hang", step=1))
+    task = await submitted(scene)
+    first = workers.worker(scene)
+    await server.wait_until(lambda records: len(records) == 2)
+    async with scene.client() as person:
+        await person.message("claude-1", "Mind the gap.", by="Ada")
+        if delivered:
+            server.clear_faults()
+            server.fail(Fault("hang", step=2))
+            await server.wait_until(lambda records: len(records) == 3)
+        first.send(signal.SIGKILL)
+        assert await first.ended() == -signal.SIGKILL
+        told = await person.services.events.read(0, limit=1000, task_id=task)
+        assert kinds(told).count("run.message") == delivered
+    server.clear_faults()
+
+    async with scene.working() as fleet:
+        state = (await (await fleet.task(task)).settled(timeout=60)).state
+        assert state is State.REVIEW
+        told = await fleet.services.events.read(0, limit=1000, task_id=task)
+        assert kinds(told).count("run.message") == 1
+    heard = ["\n".join(message.text for message in turn.messages).count("Mind the gap.") for turn in server.turns]
+    assert heard[-1] == 1
+    assert max(heard) == 1
+    assert server.repeated() == {}
+
+
 @pytest.mark.postgres
 @pytest.mark.parametrize("place", ON_POSTGRESQL)
 async def test_a_killed_worker_on_postgresql(

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import shutil
+import time
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from tests.fleet.scene import CHECK, LOG, Scene, kinds, make_repository
+from tests.fleet.scene import CHECK, LOG, MODEL, Scene, git, kinds, make_repository
 from tests.services import until
 
-from ezaigent.tasks import State
+from ezaigent.agents import Controls, Job, Outcome
+from ezaigent.core.errors import StoreUnavailable, UnavailableError
+from ezaigent.tasks import Claim, NewTask, Slot, State
 from ezaigent.testing import Fault, ModelServer, ToolCall, from_steps
 from ezaigent.wiring import Fleet, somebody_works, work_alone
+
+FALLBACK = "anthropic:claude-sonnet-5-5"
+EXTRA: dict[str, Any] = {"expert": {"model": MODEL}}
 
 
 async def running(fleet: Fleet, server: ModelServer, requests: int) -> None:
@@ -125,3 +133,92 @@ async def test_a_task_is_worked_alone_where_nobody_works(scene: Scene) -> None:
         async with scene.working({"mechanic": 1}):
             assert await somebody_works(person.services, "mechanic")
             assert not await somebody_works(person.services, "claude")
+
+
+async def test_needs_that_contradict_each_other_fail_the_task_and_nothing_else(tmp_path: Path) -> None:
+    script = from_steps([ToolCall("shell", {"command": "head -c 16 /dev/urandom | od -x > log.txt"}), "Done."])
+    async with ModelServer(script) as server:
+        scene = Scene(tmp_path / "home", make_repository(tmp_path / "repo", {"log.txt": "start\n"}), server)
+        async with scene.working() as fleet:
+            first = await fleet.submit("One.", scene.repo)
+            second = await fleet.submit("Two.", scene.repo, needs=())
+            both = await fleet.submit("Three.", scene.repo, needs=[first, second])
+            task = await both.settled(timeout=60)
+            assert (task.state, task.attempts) == (State.FAILED, 1), "another attempt would meet the same conflict"
+            assert "both change log.txt" in task.reason
+            assert "\n" not in task.reason
+            for handle in (first, second):
+                change = await handle.wait()
+                assert scene.branch(handle.id)["log.txt"] != "start\n"
+                assert git(scene.repo, "rev-parse", f"ezaigent/{handle.id}") == change.commit
+        assert f"ezaigent/{both.id}" not in scene.branches()
+        assert len(server.requests) == 4, "no model was asked for what cannot be"
+
+
+async def test_a_profile_that_the_worker_does_not_know_is_left_to_one_that_does(scene: Scene) -> None:
+    knowing = Scene(scene.home, scene.repo, scene.server, more={"profiles": {"claude": {"model": MODEL}} | EXTRA})
+    async with knowing.client() as person:
+        handle = await person.submit("Write the log.", scene.repo, profile="expert")
+        async with scene.working() as fleet:
+            other = await fleet.submit("Write the log.", scene.repo)
+            assert (await other.settled(timeout=60)).state is State.REVIEW
+            assert (await handle.get()).state is State.QUEUED
+            why = await fleet.services.queue.why(handle.id)
+            assert why.endswith("start one with ezaigent worker --pools expert")
+        async with knowing.working({"expert": 1}):
+            assert (await handle.settled(timeout=60)).state is State.REVIEW
+
+
+async def test_a_claim_for_an_unknown_profile_fails_in_one_line_that_says_what_to_do(scene: Scene) -> None:
+    async with scene.working() as fleet:
+        assert fleet.worker is not None
+        conductor = fleet.worker._conductor  # pyright: ignore[reportPrivateUsage]
+        handle = await fleet.submit("Write the log.", scene.repo, not_before=time.time() + 3600)
+        queue = fleet.services.queue
+        other = await queue.submit(NewTask(prompt="Do it.", repo=str(scene.repo), profile="expert"))
+        (claim,) = await queue.claim("elsewhere", [Slot(agent="expert-1", profile="expert")])
+        await conductor.conduct(claim, Controls())
+        task = await queue.get(other.id)
+        assert (task.state, task.attempts) == (State.FAILED, 1)
+        assert task.reason == "no profile 'expert'; add [profiles.expert] or submit with another one"
+        assert (await handle.get()).state is State.WAITING
+
+
+async def test_the_commit_names_the_models_that_answered(scene: Scene, server: ModelServer) -> None:
+    scene.more = {"profiles": {"claude": {"model": MODEL, "fallbacks": [FALLBACK]}}}
+    server.fail(Fault("billing", model=MODEL.partition(":")[2], step=2))
+    async with scene.working({"claude": 1}) as fleet:
+        change = await (await fleet.submit("Write the log.", scene.repo)).wait(timeout=60)
+    assert git(scene.repo, "show", "-s", "--format=%(trailers:key=Model,valueonly)", change.commit) == (
+        f"{MODEL}, {FALLBACK}"
+    )
+
+
+async def test_a_failure_is_the_stores_only_when_the_store_says_so(scene: Scene) -> None:
+    """An error that merely names the database's file counts as a failed attempt; an outage of the store does not."""
+
+    class Failing:
+        def __init__(self, error: UnavailableError) -> None:
+            self.error = error
+
+        async def checkpoint(self, claim: Claim) -> str | None:
+            raise self.error
+
+        async def run(self, job: Job) -> Outcome:
+            raise AssertionError(job)
+
+    async with scene.client() as fleet, scene.working() as working:
+        assert working.worker is not None
+        conductor = working.worker._conductor  # pyright: ignore[reportPrivateUsage]
+        queue, where = fleet.services.queue, fleet.services.db.where
+        for error, state in (
+            (StoreUnavailable("the disk is away"), State.QUEUED),
+            (UnavailableError(f"{where} is no repository"), State.FAILED),
+        ):
+            new = await queue.submit(NewTask(prompt="Do it.", repo=str(scene.repo), profile="gpt", max_attempts=1))
+            (claim,) = await queue.claim("elsewhere", [Slot(agent="gpt-1", profile="gpt")])
+            await replace(conductor, runtime=Failing(error)).conduct(claim, Controls())
+            task = await queue.get(new.id)
+            assert task.state is state, task.reason
+            if not state.settled:
+                await queue.cancel(new.id, by="me")

@@ -68,11 +68,17 @@ class Controls:
     def running(self) -> Generator[None]:
         """Let a stop that cannot wait interrupt the current asyncio task while the block runs.
 
-        The interruption leaves the block as the control signal. A cancellation from anywhere else passes unchanged.
+        The interruption leaves the outermost block as the control signal; a run that is to stop already does not enter
+        it. A cancellation from anywhere else passes unchanged. Blocks of one coroutine may lie in each other.
         """
         task = asyncio.current_task()
+        if task is not None and self._task is task:
+            yield
+            return
         if task is None or self._task is not None:
-            raise RuntimeError("the controls of one run must be entered once, from a coroutine")
+            raise RuntimeError("the controls of one run belong to one coroutine at a time")
+        if self._signal is not None:
+            raise self._signal
         self._task, self._interrupted = task, False
         before = task.cancelling()
         try:

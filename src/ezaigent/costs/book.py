@@ -13,6 +13,7 @@ from ezaigent.costs.queries import (
     Refusal,
     day_key,
     ledgers,
+    models_of_session,
     task_key,
     totals_by,
     totals_of_all,
@@ -21,7 +22,7 @@ from ezaigent.costs.queries import (
     try_reserve,
 )
 from ezaigent.store import Connection, Database, emit, now
-from ezaigent.tasks import Claim
+from ezaigent.tasks import Claim, Task
 
 _FAR: float = 1e12
 """Seconds since 1970 that no call reaches."""
@@ -101,6 +102,10 @@ class CostBook:
     async def task(self, task_id: str) -> Totals:
         """Return what a task used and cost, over all its runs."""
         return await self._db.read(lambda conn: totals_of_task(conn, task_id))
+
+    async def models(self, task: Task) -> list[str]:
+        """Return the models (``provider:model``) that answered in the task's present session, in order of first use."""
+        return await self._db.read(lambda conn: models_of_session(conn, task.id, task.session))
 
     async def tasks(self, task_ids: Sequence[str]) -> dict[str, Totals]:
         """Return the same for several tasks, by id."""

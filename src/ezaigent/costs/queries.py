@@ -213,6 +213,9 @@ _SUMS: Final = (
 _DAY: Final = ("strftime('%Y-%m-%d', at, 'unixepoch')", "to_char(to_timestamp(at) AT TIME ZONE 'UTC', 'YYYY-MM-DD')")
 _WHERE: Final = "WHERE at >= $1 AND at < $2"
 
+_answered = Sql("""
+    SELECT provider || ':' || model AS name, MIN(id) AS first FROM usage
+    WHERE task_id = $1 AND session = $2 AND outcome = 'ok' GROUP BY 1 ORDER BY 2""")
 _of_task = Sql(f"SELECT {_SUMS} FROM usage WHERE task_id = $1")  # noqa: S608 - our own column names
 _of_tasks = Sql(f"SELECT task_id AS name, {_SUMS} FROM usage WHERE task_id IN [$1] GROUP BY 1")  # noqa: S608
 _of_all = Sql(f"SELECT {_SUMS} FROM usage {_WHERE}")  # noqa: S608
@@ -226,6 +229,11 @@ _grouped: Final[dict[str, Sql]] = {
         postgresql=f"SELECT {_DAY[1]} AS name, {_SUMS} FROM usage {_WHERE} GROUP BY 1 ORDER BY 1",  # noqa: S608
     ),
 }
+
+
+def models_of_session(conn: Connection, task_id: str, session: int) -> list[str]:
+    """Return the models (``provider:model``) that answered in one session of a task, in the order of first use."""
+    return [name for name, _ in _answered.all(conn, task_id, session)]
 
 
 def totals_of_task(conn: Connection, task_id: str) -> Totals:

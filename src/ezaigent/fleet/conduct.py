@@ -71,7 +71,9 @@ class Conductor:
         queue, task = self.queue, claim.task.id
         ending: Ending
         try:
-            ending = partial(queue.finish, claim, await self._work(claim, controls))
+            with controls.running():
+                change = await self._work(claim, controls)
+            ending = partial(queue.finish, claim, change)
             reach("run.finish")
         except StaleFence:
             raise
@@ -167,13 +169,14 @@ class Conductor:
                 f"scope {', '.join(task.scope)}; widen the scope or retry",
             )
         spent = await self.costs.task(task.id)
+        models = await self.costs.models(task)
         reach("run.commit")
         change = await workspace.commit(
             message=_message(task, outcome.summary),
             author=claim.agent,
             trailers={
                 "Task": task.id,
-                "Model": profile.model or "none (recipes)",
+                "Model": ", ".join(models) or profile.model or "none (recipes)",
                 "Cost": format_usd(None if spent.unknown_calls else spent.cost_nusd),
             },
         )

@@ -28,6 +28,8 @@ _SWEEP = 1.0
 """Seconds between claims that nothing announced: expired leases, times that have come, lost rings."""
 _STEP = 5.0
 """Seconds that a run gets to finish the step it is in, once the drain deadline has passed."""
+_LAST = 10.0
+"""Seconds that a run gets to end its programs and to tell the store, once it was stopped in the middle of a step."""
 
 
 @dataclass
@@ -116,7 +118,8 @@ class Worker:
             left = [*background, *(run.task for run in self._runs.values())]
             for task in left:
                 task.cancel()
-            await asyncio.gather(*left, return_exceptions=True)
+            for task in await _end(left):
+                log.error("a part of the worker does not end; it is left behind", part=task.get_name())
             with contextlib.suppress(EzAigentError):
                 await self._db.write(lambda conn: queries.leave(conn, self.info.id, "stopped"))
 
@@ -168,14 +171,21 @@ class Worker:
             self._wake.set()
 
     async def _drain(self) -> None:
-        """Give running tasks until the deadline, then stop them at their next step, then in the middle of it."""
+        """Give running tasks until the deadline, then stop them at their next step, then in the middle of it.
+
+        A paused one cannot finish, so it is stopped where it waits. Whatever will not end is left behind after a while:
+        its lease runs out.
+        """
+        for run in self._runs.values():
+            if run.controls.paused:
+                run.controls.drain()
         await self._wait_for_runs(self._fleet_settings.drain)
         for run in list(self._runs.values()):
             run.controls.drain(now=self._aborting.is_set())
         await self._wait_for_runs(_STEP)
         for run in list(self._runs.values()):
             run.controls.drain(now=True)
-        await asyncio.gather(*(run.task for run in list(self._runs.values())), return_exceptions=True)
+        await _end([run.task for run in self._runs.values()])
 
     async def _wait_for_runs(self, seconds: float) -> None:
         tasks = [run.task for run in self._runs.values()]
@@ -217,6 +227,8 @@ class Worker:
                 self._paused.add(event.agent)
                 for run in self._of(event.agent):
                     run.controls.pause()
+                    if self._stopping.is_set():  # nobody waits for what cannot finish
+                        run.controls.drain()
             case "agent.resumed" if event.agent is not None:
                 self._paused.discard(event.agent)
                 self._wake.set()
@@ -258,3 +270,8 @@ class Worker:
         if self._away:
             log.warning("the store is back")
         self._away = False
+
+
+async def _end(tasks: Sequence[asyncio.Task[None]]) -> set[asyncio.Task[None]]:
+    """Wait a bounded time for the end of tasks that were told to end; return those that did not."""
+    return (await asyncio.wait(tasks, timeout=_LAST))[1] if tasks else set()

@@ -8,9 +8,11 @@ from ezaigent.tasks import NewTask
 
 
 async def admit(new: NewTask, settings: Settings) -> NewTask:
-    """Return the task as it will be queued: title filled in, base checked, credentials out of the repository's URL.
+    """Return the task as it will be queued: as it was given.
 
-    Raises ``UsageError`` for an unknown profile and for a repository or base that cannot be used.
+    A login in the repository's URL stays in the task, because the worker that takes it needs it; what is shown or
+    logged of the task (``fleet.TaskView``, git's messages) leaves it out. Raises ``UsageError`` for an unknown profile
+    and for a repository or base that cannot be used, ``UnavailableError`` for a repository that cannot be reached.
     """
     from ezaigent.agents import load_profiles
     from ezaigent.workspaces import check_repository

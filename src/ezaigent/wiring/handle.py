@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
 from ezaigent.core.change import Change
 from ezaigent.core.errors import ConflictError, RunError, UnavailableError, UsageError
@@ -22,6 +22,9 @@ from ezaigent.wiring.settings import load_settings
 
 if TYPE_CHECKING:
     from ezaigent.fleet import Worker
+
+
+T = TypeVar("T")
 
 
 class TaskHandle:
@@ -43,18 +46,21 @@ class TaskHandle:
     async def settled(self, timeout: float | None = None) -> Task:
         """Wait until no agent will work on the task again (or a person must answer); return it.
 
-        Raises ``TimeoutError`` after ``timeout`` seconds.
+        Raises ``TimeoutError`` after ``timeout`` seconds, and the error that ended the worker in this process.
         """
         async with asyncio.timeout(timeout):
-            head = await self._fleet.services.events.head()
-            task = await self.get()
-            if task.state.settled or task.state is State.BLOCKED:
-                return task
-            async for event in self._fleet.events(after=head, task_id=self.id):
-                if event.kind in ENDINGS:
-                    task = await self.get()
-                    if task.state.settled or task.state is State.BLOCKED:
-                        return task
+            return await self._fleet.unless_broken(self._settled())
+
+    async def _settled(self) -> Task:
+        head = await self._fleet.services.events.head()
+        task = await self.get()
+        if task.state.settled or task.state is State.BLOCKED:
+            return task
+        async for event in self._fleet.events(after=head, task_id=self.id):
+            if event.kind in ENDINGS:
+                task = await self.get()
+                if task.state.settled or task.state is State.BLOCKED:
+                    return task
         raise AssertionError("the event log ended")  # pragma: no cover - follow() never ends
 
     async def wait(self, timeout: float | None = None) -> Change:
@@ -195,6 +201,20 @@ class Fleet:
         """Return when the embedded worker has ended."""
         if self._running is not None:
             await self._running
+
+    async def unless_broken(self, wait: Coroutine[Any, Any, T]) -> T:
+        """Return what ``wait`` returns; raise the error of the embedded worker when that ends with one meanwhile."""
+        if self._running is None:
+            return await wait
+        waiting = asyncio.create_task(wait)
+        try:
+            await asyncio.wait({waiting, self._running}, return_when=asyncio.FIRST_COMPLETED)
+            if not waiting.done() and not self._running.cancelled() and (error := self._running.exception()):
+                raise error
+            return await waiting  # where the worker was stopped, another may work the task
+        finally:
+            waiting.cancel()
+            await asyncio.wait({waiting})
 
     async def submit(
         self, prompt: str, repo: str | Path, *, budget_usd: float | None = None, **fields: Any

@@ -32,6 +32,8 @@ NETWORK_TIMEOUT: Final = 1800.0
 OLDEST: Final = (2, 38)
 """``git merge-tree --write-tree`` came with 2.38."""
 
+_GRACE: Final = 2.0
+"""Seconds that a command gets to remove its lock files and half-written packs when it is stopped."""
 _AT_ONCE = 16  # processes: a hundred agents that step together must not fork a hundred times at once
 _LOCKED_DOWN: Final = {
     "core.hooksPath": "/dev/null",
@@ -149,7 +151,7 @@ class Git:
         configuration. ``credential`` answers git's questions for a login without showing on any command line.
 
         Raises ``GitFailed`` when the exit code is not among ``ok`` (empty: any code is fine), ``UnavailableError``
-        when git is missing, or when it took longer than ``timeout`` seconds.
+        when git is missing, or when it took longer than ``timeout`` seconds. Cancelling ends the command.
         """
         argv: list[str | bytes] = ["git", *config_flags()]
         if credential is not None:
@@ -260,9 +262,18 @@ async def _communicate(
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
-    if process.returncode is None:
+    """End a command that still runs, with all that it has started."""
+    if process.returncode is not None:
+        return
+    try:
         with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
+            os.killpg(process.pid, signal.SIGTERM)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_GRACE):
+                await process.wait()
+    finally:
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)  # what git has started, too
         await process.wait()
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from ezaigent.core.errors import RunError
 from ezaigent.workspaces.bases import with_parents
-from ezaigent.workspaces.layout import Layout, open_up, tie
+from ezaigent.workspaces.layout import Layout, open_up, remove_tree, tie
 from ezaigent.workspaces.mirrors import Mirror
 from ezaigent.workspaces.notes import left_out
 from ezaigent.workspaces.ownership import Ownership
@@ -48,32 +48,54 @@ async def open_tree(layout: Layout, mirror: Mirror, sandbox: Sandbox, wanted: Wa
     """
     task_id, path, notes = wanted.task_id, layout.tree(wanted.task_id), layout.note(wanted.task_id)
     base = await _base(mirror, wanted)
-    target = wanted.checkpoint or base
     ownership, contested = Ownership.take(notes)
     snapshots = Snapshots(mirror, path, notes / "index")
+    try:
+        await _prepare(layout, mirror, snapshots, wanted, base, contested=contested)
+        return Workspace(
+            task_id=task_id,
+            path=path,
+            base=base,
+            mirror=mirror,
+            snapshots=snapshots,
+            ownership=ownership,
+            sandbox=sandbox,
+            notes=await left_out(mirror, base, snapshots.submodules),
+        )
+    except BaseException:
+        ownership.close()
+        raise
+
+
+async def _prepare(
+    layout: Layout, mirror: Mirror, snapshots: Snapshots, wanted: Wanted, base: str, *, contested: bool
+) -> None:
+    """Make the folder be the wanted tree; a new one is there as a whole or, when it is stopped, not at all."""
+    task_id, path, notes = wanted.task_id, layout.tree(wanted.task_id), layout.note(wanted.task_id)
+    target = wanted.checkpoint or base
     await _set_aside(mirror, task_id, target, base)
     if path.is_dir() and not path.is_symlink():
         await asyncio.to_thread(open_up, path)
         await _bring_to(mirror, snapshots, task_id, target)
         if contested:
             # A paused process may still hold this folder open and go on writing into it later.
-            path.rename(path.with_name(f"{task_id}.stale-{secrets.token_hex(4)}"))
+            path.rename(_stale(path))
     if not path.is_dir():
         path.unlink(missing_ok=True)
         path.mkdir(parents=True, mode=0o700)
-        await snapshots.fill(target)
+        try:
+            await snapshots.fill(target)
+        except BaseException:
+            # Half a tree would look like work that was left there.
+            await asyncio.to_thread(remove_tree, path.rename(_stale(path)))
+            raise
     admin = tie(mirror.path, task_id, path, f"ref: {branch_ref(task_id)}")
     await _show_base(mirror, path, notes / "index", admin / "index", base if target != base else None)
-    return Workspace(
-        task_id=task_id,
-        path=path,
-        base=base,
-        mirror=mirror,
-        snapshots=snapshots,
-        ownership=ownership,
-        sandbox=sandbox,
-        notes=await left_out(mirror, base, snapshots.submodules),
-    )
+
+
+def _stale(path: Path) -> Path:
+    """Return a name for a tree that nobody opens any more; cleaning up removes it."""
+    return path.with_name(f"{path.name}.stale-{secrets.token_hex(4)}")
 
 
 async def _base(mirror: Mirror, wanted: Wanted) -> str:
