@@ -20,7 +20,7 @@ import orjson
 from sqlalchemy import Connection
 
 from ezaigent.core.events import KINDS, Event
-from ezaigent.store.sql import BulkInsert, Sql, arrays, columnwise
+from ezaigent.store.sql import BulkInsert, Sql, records, recordset
 from ezaigent.store.tables import events
 
 if TYPE_CHECKING:
@@ -48,8 +48,7 @@ class NewEvent(NamedTuple):
 _insert = BulkInsert(events, _COLUMNS)
 _DRAW: Final = f"""SELECT nextval('events_seq_seq'), coalesce(at, extract(epoch FROM clock_timestamp())),
     {", ".join(_COLUMNS[1:])}"""  # noqa: S608 - our own columns
-_ORDERED: Final = f"""(SELECT * FROM unnest({arrays(events, _COLUMNS)}) WITH ORDINALITY
-    AS given({", ".join(_COLUMNS)}, place) ORDER BY place) AS ordered"""  # noqa: S608 - our own columns
+_ORDERED: Final = f"(SELECT * FROM {recordset(events, _COLUMNS, place='place')} ORDER BY place) AS ordered"  # noqa: S608
 _INTO: Final = f"INSERT INTO events (seq, {', '.join(_COLUMNS)})"
 _write_more = Sql(postgresql=f"{_INTO} {_DRAW} FROM {_ORDERED}")
 # The lock is a row of the join, so it is held before the first number is drawn.
@@ -93,9 +92,9 @@ def emit_many(conn: Connection, rows: Sequence[NewEvent]) -> None:
         _insert(conn, [(clock, *value[1:]) if value[0] is None else value for value in values])
         return
     if conn.info.get(_FLOOR) is (present := conn.get_transaction()):
-        _write_more.run(conn, *columnwise(values))
+        _write_more.run(conn, records(_COLUMNS, values))
     else:
-        _write_first.run(conn, *columnwise(values))
+        _write_first.run(conn, records(_COLUMNS, values))
         conn.info[_FLOOR] = present
 
 

@@ -20,6 +20,7 @@ _PAUSE: Final = (0.02, 0.1, 0.25, 0.5, 1.0)
 _SETTINGS: Final = {
     "lock_timeout": "10s",  # what somebody keeps locked must not stop this process for good
     "jit": "off",  # compiling a plan takes 30 ms, running one of ours 1 ms
+    "plan_cache_mode": "force_generic_plan",  # planning a claim anew takes longer than running it
     "random_page_cost": "1.1",  # what a queue touches is in memory: always take the index
 }
 

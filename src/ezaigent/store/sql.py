@@ -65,7 +65,7 @@ class Sql:
 
 
 class BulkInsert:
-    """Insert many rows of ``columns`` in one call: ``executemany`` on SQLite, arrays on PostgreSQL."""
+    """Insert many rows of ``columns`` in one call: ``executemany`` on SQLite, one JSON text on PostgreSQL."""
 
     def __init__(self, table: Table, columns: Sequence[str], *, on_conflict: str = "") -> None:
         """Prepare for ``table``; ``on_conflict`` is the tail of the statement, such as ``ON CONFLICT DO NOTHING``."""
@@ -73,7 +73,8 @@ class BulkInsert:
         marks = ", ".join("?" * len(columns))
         head = f'INSERT INTO "{table.name}" ({names})'
         self._sqlite = f"{head} VALUES ({marks}) {on_conflict}"
-        self._postgresql = f"{head} SELECT * FROM unnest({arrays(table, columns)}) {on_conflict}"  # noqa: S608 - our tables
+        self._postgresql = f"{head} SELECT * FROM {recordset(table, columns)} {on_conflict}"  # noqa: S608 - our tables
+        self._columns = tuple(columns)
 
     def __call__(self, conn: Connection, rows: Sequence[tuple[Any, ...]]) -> int:
         """Insert ``rows``, each with a value per column; return how many were inserted."""
@@ -83,7 +84,7 @@ class BulkInsert:
         if conn.dialect.name == "sqlite":
             cursor.executemany(self._sqlite, rows)
         else:
-            cursor.execute(self._postgresql, columnwise(rows))
+            cursor.execute(self._postgresql, (records(self._columns, rows),))
         return int(cursor.rowcount)
 
 
@@ -95,10 +96,10 @@ class BulkUpdate:
         head = f'UPDATE "{table.name}" SET'
         places = ", ".join(f'"{name}" = ?{index}' for index, name in enumerate(columns, 2))
         self._sqlite = f'{head} {places} WHERE "{key}" = ?1'
-        names = ", ".join(f'"{name}"' for name in (key, *columns))
         values = ", ".join(f'"{name}" = given."{name}"' for name in columns)
-        source = f"unnest({arrays(table, (key, *columns))}) AS given({names})"
+        source = recordset(table, (key, *columns))
         self._postgresql = f'{head} {values} FROM {source} WHERE "{table.name}"."{key}" = given."{key}"'
+        self._columns = (key, *columns)
 
     def __call__(self, conn: Connection, rows: Sequence[tuple[Any, ...]]) -> None:
         """Update ``rows``; a key that is not there changes nothing."""
@@ -108,26 +109,31 @@ class BulkUpdate:
         if conn.dialect.name == "sqlite":
             cursor.executemany(self._sqlite, rows)
         else:
-            cursor.execute(self._postgresql, columnwise(rows))
+            cursor.execute(self._postgresql, (records(self._columns, rows),))
 
 
-_ARRAY_TYPES: Final = {
-    "TEXT": "text[]",
-    "BIGINT": "bigint[]",
-    "INTEGER": "integer[]",
-    "SMALLINT": "smallint[]",
-    "DOUBLE": "float8[]",
-    "BOOLEAN": "boolean[]",
-    "BLOB": "bytea[]",
+_TYPES: Final = {
+    "TEXT": "text",
+    "BIGINT": "bigint",
+    "INTEGER": "integer",
+    "SMALLINT": "smallint",
+    "DOUBLE": "float8",
+    "BOOLEAN": "boolean",
 }
 
 
-def arrays(table: Table, columns: Sequence[str], first: int = 1) -> str:
-    """Return PostgreSQL's ``$1::text[], $2::bigint[], …`` for these columns."""
-    types = (_ARRAY_TYPES[str(table.c[name].type)] for name in columns)
-    return ", ".join(f"${index}::{kind}" for index, kind in enumerate(types, first))
+def recordset(table: Table, columns: Sequence[str], *, place: str = "") -> str:
+    """Return PostgreSQL's rows of the JSON text in ``$1``, as ``given``; ``place`` names a column that counts them.
+
+    One text is encoded, sent and taken apart faster than an array for each column.
+    """
+    typed = ", ".join(f'"{name}" {_TYPES[str(table.c[name].type)]}' for name in columns)
+    if not place:
+        return f"json_to_recordset($1::json) AS given({typed})"
+    names = ", ".join(f'"{name}"' for name in (*columns, place))
+    return f"ROWS FROM (json_to_recordset($1::json) AS ({typed})) WITH ORDINALITY AS given({names})"
 
 
-def columnwise(rows: Sequence[tuple[Any, ...]]) -> tuple[list[Any], ...]:
-    """Turn rows into one list per column."""
-    return tuple(list(column) for column in zip(*rows, strict=True))
+def records(columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> str:
+    """Return rows as the JSON text that ``recordset`` reads."""
+    return orjson.dumps([dict(zip(columns, row, strict=True)) for row in rows]).decode()
