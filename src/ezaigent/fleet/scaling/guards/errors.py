@@ -21,6 +21,8 @@ def errors(pool: PoolSnapshot, state: PoolState, config: PoolScaling, at: float)
     Failures at provider limits do not count: they have a guard of their own. The guard ends when the share of failures
     has fallen to half of what tripped it.
     """
+    if not (pool.finishes or state.guarding):
+        return [], state
     recent, usual = state.errors, state.errors_usual
     for run in pool.finishes:
         bad = run.failed and not run.limited

@@ -60,7 +60,9 @@ def slo(pool: PoolSnapshot, state: PoolState, config: PoolScaling, at: float) ->
         "J": coming,
         "keep": keep,
     }
-    return Plan(wanted, replace(state, alpha=alpha), _cause(pool, ready, coming), inner)
+    if alpha != state.alpha:
+        state = replace(state, alpha=alpha)
+    return Plan(wanted, state, _cause(pool, ready, coming), inner)
 
 
 def conform(pool: PoolSnapshot, state: PoolState, wait_target: float) -> float:
