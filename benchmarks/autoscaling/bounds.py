@@ -48,7 +48,7 @@ def fixed(trace: Trace, agents: int, target: float) -> Figures:
         heapq.heappush(free, begin + seconds)
         waits.append(begin - at)
         busy += max(0.0, min(begin + seconds, trace.until) - min(begin, trace.until))
-    return _figures(trace, waits, target, (agents * trace.until, busy), 0)
+    return _figures(waits, target, (agents * trace.until, busy), 0)
 
 
 def smallest_fixed(trace: Trace, target: float, share: float) -> int:
@@ -81,10 +81,10 @@ def oracle(trace: Trace, startup: float, target: float) -> Figures:
         paid += min(gap, startup)
         busy += min(at + seconds, trace.until) - at
         heapq.heappush(ends, at + seconds)
-    return _figures(trace, [0.0] * len(trace.arrivals), target, (paid + busy, busy), launches)
+    return _figures([0.0] * len(trace.arrivals), target, (paid + busy, busy), launches)
 
 
-def _figures(trace: Trace, waits: list[float], target: float, seconds: tuple[float, float], launches: int) -> Figures:
+def _figures(waits: list[float], target: float, seconds: tuple[float, float], launches: int) -> Figures:
     """Sum up; ``seconds`` are those of all agents and those of busy ones."""
     waits = sorted(waits)
     late = sum(wait > target for wait in waits) / len(waits)

@@ -1,7 +1,7 @@
 """What the autoscaler sees, remembers and decides: plain values, no behaviour.
 
 Times are seconds since 1970 by the database's clock (the simulator's clock begins at 0), durations are seconds, money
-is nano-USD. "Since the last look" means since the snapshot before this one: each fact is told exactly once.
+is nano-USD. "Since the last look" means since the last snapshot with fresh metrics: each fact is told exactly once.
 """
 
 from __future__ import annotations
@@ -110,7 +110,8 @@ class PoolSnapshot:
     quota_left: float | None = None
     """Share of the provider's quota that is left, 0 to 1; ``None``: unknown."""
     metrics_age: float = 0.0
-    """Seconds since what is told here was true."""
+    """Seconds since what is told here was true. Old metrics teach nothing: what happened meanwhile belongs into the
+    next fresh look."""
     ceilings: Ceilings = field(default_factory=Ceilings)
     spending: Spending = field(default_factory=Spending)
 

@@ -27,6 +27,7 @@ class Production:
     """Told every decision."""
     state: PolicyState = field(default_factory=PolicyState)
     eager: bool = True
+    """Needless for ``static``, whose decision no task changes."""
 
     @property
     def period(self) -> float:
@@ -67,7 +68,7 @@ def replay(
         arrivals,
         services,
         startup,
-        Production(config, watch),
+        Production(config, watch, eager=own.policy != "static" or watch is not None),
         name=pool,
         first=first,
         wait_target=own.wait_target,

@@ -13,7 +13,7 @@ from ezaigent.fleet.scaling.outcome import Outcome, Point, percentile
 
 HOUR = 3600.0
 POINTS = 600
-"""Points of the series, about."""
+"""Points of the series at most; at least half as many if it lasts so many looks."""
 STALLED = 86_400.0
 """Seconds after which a pool that does nothing with its queue is left alone."""
 
@@ -70,6 +70,7 @@ class World:
         self._agent_seconds = self._busy_seconds = self._load = 0.0
         self._agents = self._launches = self._actions = self._hits = self._peak = 0
         self._series: list[Point] = []
+        self._step = 1.0  # seconds between two points
         self._forget()
 
     def open(self, first: int) -> None:
@@ -82,13 +83,9 @@ class World:
     def run(self) -> None:
         """Go from event to event until all tasks are done, or have begun and the time is over."""
         tick, quiet = 0.0, 0.0
-        end = self._until if math.isfinite(self._until) else max([*self._arrivals, 60.0])
-        step, mark = end / POINTS, 0.0
         while not self._over():
             at = min(self._next_event(), tick)
-            while mark <= at and mark <= self._until:
-                self._series.append(Point(mark, len(self._queue), self._running(), len(self._births)))
-                mark += step
+            self._draw(at)
             self._load += (len(self._queue) + self._running()) * (at - self._now)
             self._now = at
             changed = self._happen()
@@ -100,6 +97,16 @@ class World:
                 quiet = at
             elif at - quiet > STALLED:
                 break
+
+    def _draw(self, at: float) -> None:
+        """Add the points up to ``at``; when there are too many, keep every other one."""
+        while len(self._series) * self._step <= min(at, self._until):
+            if len(self._series) == POINTS:
+                self._series = self._series[::2]
+                self._step *= 2
+            else:
+                mark = len(self._series) * self._step
+                self._series.append(Point(mark, len(self._queue), self._running(), len(self._births)))
 
     def outcome(self, wait_target: float) -> Outcome:
         """Return the figures, with everything stopped now."""

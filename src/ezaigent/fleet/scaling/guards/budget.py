@@ -17,6 +17,7 @@ from ezaigent.fleet.scaling.models import PoolSnapshot, PoolState
 HOUR, DAY = 3600.0, 86_400.0
 LANDING = 60.0
 """Seconds over which what is left is spread at least."""
+ROUNDING = 1e-9
 
 
 def budget(pool: PoolSnapshot, state: PoolState, config: PoolScaling, at: float) -> list[Limit]:
@@ -32,7 +33,7 @@ def budget(pool: PoolSnapshot, state: PoolState, config: PoolScaling, at: float)
             if per_second <= 0:
                 continue  # nothing was used yet, so what is left cannot be told in agents
             horizon = min(window - at % window, max(state.service_mean or 0.0, LANDING))
-            agents = math.floor(left / (per_second * horizon))
+            agents = math.floor(left / (per_second * horizon) + ROUNDING)
         limits.append(Limit("budget", agents, f"the {what} for this {_name(window)}", forced=left <= 0))
     return limits
 

@@ -18,9 +18,10 @@ SLOW = 1.5
 def threshold(pool: PoolSnapshot, state: PoolState, config: PoolScaling, at: float) -> Plan:
     """Want ``ceil((queued + running) / up_threshold)`` above ``up_threshold``, and min below ``down_threshold``.
 
-    On the way up never less than there are. Draining to min takes agents as they become idle and counts as one action,
-    however long it takes. Slow runs together with many errors add an agent, unless the errors are provider limits.
-    A change within ``cooldown`` seconds of the last one is refused, and the reason says so.
+    On the way up never less than there are; an empty pool gets one agent as soon as a task waits. Draining to min
+    takes agents as they become idle and counts as one action, however long it takes. Slow runs together with many
+    errors add an agent, unless the errors are provider limits. A change within ``cooldown`` seconds of the last one is
+    refused, and the reason says so.
     """
     depth, running, size = pool.queued, len(pool.busy), pool.size
     shrinking = state.shrinking and depth < config.down_threshold
@@ -29,6 +30,9 @@ def threshold(pool: PoolSnapshot, state: PoolState, config: PoolScaling, at: flo
     if depth > config.up_threshold:
         wanted = max(size, math.ceil((depth + running) / config.up_threshold))
         cause = f"{_tasks(depth)}, more than {config.up_threshold}"
+    elif depth > 0 and size == 0:
+        wanted = 1
+        cause = f"{_tasks(depth)} and nobody is there"
     elif depth < config.down_threshold:
         wanted = min(size, max(config.min, running + len(pool.starting)))
         cause = f"{_tasks(depth)}, fewer than {config.down_threshold}"
