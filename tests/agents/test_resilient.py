@@ -14,6 +14,7 @@ from pydantic_ai.messages import ModelMessage, ModelRequest, ModelResponse, Text
 from pydantic_ai.models import ModelRequestParameters
 from tests.agents.canned_server import Answer, CannedServer, anthropic, canned_server, chat
 
+from ezaigent.agents.governor import OPEN, Ask, Permit
 from ezaigent.agents.meter import Meter
 from ezaigent.agents.patience import Patience
 from ezaigent.agents.profiles import Profile
@@ -55,10 +56,11 @@ class Rig:
         self.held.append((amount, provider, model))
         return f"r{len(self.held)}"
 
-    async def gate(self, provider: str, model: str) -> None:
-        self.gated.append((provider, model))
+    async def admit(self, ask: Ask) -> Permit:
+        self.gated.append((ask.provider, ask.model))
         if self.shut:
             raise self.shut
+        return await OPEN.admit(ask)
 
     def note(self, kind: str, data: Mapping[str, Any]) -> None:
         self.notes.append((kind, data))
@@ -89,7 +91,7 @@ class Rig:
             meter=self.meter,
             reserve=self.reserve,
             on_note=self.note,
-            gate=self.gate,
+            gate=self,
             patience=patience,
         )
 

@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import shutil
 import sys
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ezaigent.agents.journal import Journal, JournalMismatch, RunJournal
 from ezaigent.agents.meter import Meter
 from ezaigent.agents.models import Job, Outcome
 from ezaigent.agents.ports import Runtime
+from ezaigent.core.errors import UnavailableError
+from ezaigent.store import emit
 
 if TYPE_CHECKING:
     from pydantic_ai.models import Model
 
+    from ezaigent.agents.governor import Gate
     from ezaigent.agents.transport import Transport
     from ezaigent.core.settings import Settings
     from ezaigent.costs import CostBook
+    from ezaigent.live import LiveBus
     from ezaigent.store import Database
     from ezaigent.tasks import Claim
 
@@ -64,16 +69,27 @@ class NativeRuntime:
 
 
 @asynccontextmanager
-async def build_runtime(db: Database, settings: Settings, costs: CostBook) -> AsyncGenerator[Runtime]:
-    """Yield the runtime of the product; its connections to the providers are closed at the end."""
+async def build_runtime(
+    db: Database, settings: Settings, costs: CostBook, bus: LiveBus | None = None
+) -> AsyncGenerator[Runtime]:
+    """Yield the runtime of the product; its connections to the providers are closed at the end.
+
+    Over ``bus`` its model calls share the providers' quotas with those of all other workers; without one, among
+    themselves.
+    """
+    from ezaigent.agents.governor import Governor
     from ezaigent.agents.transport import Transport
 
-    async with Transport() as transport:
-        yield NativeRuntime(db, profile_models(settings, costs, transport))
+    async def news(kind: str, data: Mapping[str, Any]) -> None:
+        with contextlib.suppress(UnavailableError):  # then the store has its own troubles to tell
+            await db.write(lambda conn: emit(conn, kind, data=data))
+
+    async with Transport() as transport, Governor(settings, bus, news=news) as governor:
+        yield NativeRuntime(db, profile_models(settings, costs, transport, governor))
 
 
-def profile_models(settings: Settings, costs: CostBook, transport: Transport) -> ModelFor:
-    """Return the way from a job to its model, priced, budgeted and with its fallbacks."""
+def profile_models(settings: Settings, costs: CostBook, transport: Transport, gate: Gate) -> ModelFor:
+    """Return the way from a job to its model, priced, budgeted, with its fallbacks, and through the fleet's gate."""
 
     def model_for(job: Job, meter: Meter, journal: RunJournal) -> Model:
         if job.profile.offline:
@@ -89,6 +105,7 @@ def profile_models(settings: Settings, costs: CostBook, transport: Transport) ->
             meter=meter,
             reserve=costs.reserver(job.claim),
             on_note=journal.note,
+            gate=gate,
         )
 
     return model_for

@@ -23,14 +23,18 @@ class Patience:
     longest: float = 60.0
     """Upper end of the longest wait that is our own choice, in seconds."""
 
-    def wait(self, failure: ProviderFailure, *, failures: int, overloads: int, elapsed: float) -> float | None:
+    def wait(
+        self, failure: ProviderFailure, *, failures: int, overloads: int, elapsed: float, held: bool = False
+    ) -> float | None:
         """Return the seconds to wait before asking the same model again; None: it has had its chances.
 
         ``failures`` counts the failed requests of this call to this model, ``overloads`` those among them that found
         it overloaded, ``elapsed`` the seconds since the first. Our own waits have full jitter, so that agents that
         failed together do not come back together; a wait that the provider asked for is kept, with up to a tenth
-        more for the same reason.
+        more for the same reason. ``held``: the gate keeps the wait, with the whole fleet in view; there is none here.
         """
+        if held:
+            return 0.0 if failures < self.attempts else None
         if failure.kind in ("quota", "billing", "permanent"):
             return None
         if failures >= self.attempts or overloads >= self.overloads:

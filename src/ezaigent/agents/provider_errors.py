@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Final, Literal, cast
@@ -34,6 +35,8 @@ class ProviderFailure:
     """One line for people, without secrets."""
     retry_after: float | None = None
     """Seconds that the provider asked to wait."""
+    resets_in: float | None = None
+    """Seconds until a used-up quota is known to be whole again."""
     status: int | None = None
     """HTTP status, where the provider answered with one."""
     too_long: bool = False
@@ -50,6 +53,7 @@ def classify(error: BaseException, *, secrets: Iterable[str] = ()) -> ProviderFa
         kind=kind,
         message=scrub(_text(error), secrets),
         retry_after=_retry_after(error) if kind in ("rate_limit", "overload", "transient") else None,
+        resets_in=_resets_in(error) if kind == "quota" else None,
         status=status,
         too_long=_too_long(error),
         bill=_bill(error),
@@ -114,6 +118,8 @@ def _kind_of_quota(error: BaseException) -> Kind:
 
 def _kind_of_429(error: BaseException) -> Kind:
     """Tell an empty purse and a used-up quota from a limit that passes: all of them come as 429."""
+    if _is_daily_at_google(error):
+        return "quota"
     if _says(error, ("overloaded", "over capacity", "capacity exceeded")):
         return "overload"
     if _retry_after(error) is None and not _says(error, ("per minute", "per-minute", "perminute")):
@@ -182,6 +188,17 @@ def _retry_after(error: BaseException) -> float | None:
             return None
         return seconds if 0 <= seconds < _LONGEST_WAIT else None
     return error.retry_after
+
+
+def _is_daily_at_google(error: BaseException) -> bool:
+    """Whether Google names a quota of a day: the short delay that it tells beside it does not help."""
+    return isinstance(error, pai.ModelAPIError) and "PerDayPerProject" in json.dumps(error.body, default=str)
+
+
+def _resets_in(error: BaseException) -> float | None:
+    if _is_daily_at_google(error):  # at midnight, Pacific time (ai.google.dev, rate limits)
+        return 86_400.0 - (time.time() - 8 * 3600.0) % 86_400.0
+    return _retry_after(error)
 
 
 def _is_status(error: BaseException, status: int) -> bool:

@@ -41,17 +41,20 @@ def variables_of(provider: str) -> tuple[str, ...]:
 def keys_present(settings: Settings) -> dict[str, bool]:
     """Return for each provider whether it can be called: its key is set, or its server is private and needs none."""
     names = [*KEY_VARIABLES, *(name for name in settings.providers if name not in KEY_VARIABLES)]
-    return {name: _key(name, _settings_of(name, settings)) is not None for name in names}
+    return {name: key_of(name, _settings_of(name, settings)) is not None for name in names}
 
 
 def secrets_of(settings: Settings) -> frozenset[str]:
     """Return every key in use, so that texts can be scrubbed of them."""
-    keys = {_key(name, _settings_of(name, settings)) for name in (*KEY_VARIABLES, *settings.providers)}
+    keys = {key_of(name, _settings_of(name, settings)) for name in (*KEY_VARIABLES, *settings.providers)}
+    keys |= {one.api_key.get_secret_value() for given in settings.providers.values() for one in given.keys}
     return frozenset(key for key in keys if key and key != _NO_KEY)
 
 
-def build_model(model_id: str, settings: Settings, transport: Transport) -> Model:
+def build_model(model_id: str, settings: Settings, transport: Transport, *, key: str | None = None) -> Model:
     """Return the model ``provider:name``, the same object each time for one transport and unchanged settings.
+
+    ``key`` is one of several keys of the provider; left out: the only one, or the first.
 
     Raises ``UsageError`` for a malformed name or an unknown provider without ``base_url``, and ``UnavailableError``
     naming the variable where the provider's key is missing.
@@ -62,7 +65,7 @@ def build_model(model_id: str, settings: Settings, transport: Transport) -> Mode
     given = _settings_of(provider, settings)
     if provider not in NATIVE and not given.base_url:
         raise UsageError(f"unknown provider {provider!r} in {model_id!r}; set base_url in [providers.{provider}]")
-    key = _key(provider, given)
+    key = key or key_of(provider, given)
     if key is None:
         wanted = " or ".join(variables_of(provider))
         raise UnavailableError(f"no key for provider {provider!r}; set {wanted}")
@@ -81,7 +84,10 @@ def _settings_of(provider: str, settings: Settings) -> ProviderSettings:
     return settings.providers.get(provider) or ProviderSettings()
 
 
-def _key(provider: str, given: ProviderSettings) -> str | None:
+def key_of(provider: str, given: ProviderSettings) -> str | None:
+    """Return the provider's key, the first of several; None where there is none and one is needed."""
+    if given.keys:
+        return given.keys[0].api_key.get_secret_value()
     if given.api_key is not None:
         return given.api_key.get_secret_value()
     for variable in variables_of(provider):
@@ -100,6 +106,8 @@ def _anthropic(_: str, name: str, key: str, given: ProviderSettings, transport: 
     from pydantic_ai.models.anthropic import AnthropicModel, AnthropicModelSettings
     from pydantic_ai.providers.anthropic import AnthropicProvider
 
+    from ezaigent.agents.remembering import remembering
+
     client = AsyncAnthropic(
         api_key=key,
         base_url=_trimmed(given.base_url, "/v1"),
@@ -111,19 +119,21 @@ def _anthropic(_: str, name: str, key: str, given: ProviderSettings, transport: 
     caching = AnthropicModelSettings(
         anthropic_cache_instructions="5m", anthropic_cache_tool_definitions="5m", anthropic_cache_messages="5m"
     )
-    return AnthropicModel(name, provider=AnthropicProvider(anthropic_client=client), settings=caching)
+    return remembering(AnthropicModel)(name, provider=AnthropicProvider(anthropic_client=client), settings=caching)
 
 
 def _google(_: str, name: str, key: str, given: ProviderSettings, transport: Transport) -> Model:
     from pydantic_ai.models.google import GoogleModel
     from pydantic_ai.providers.google import GoogleProvider
 
+    from ezaigent.agents.remembering import remembering
+
     provider = GoogleProvider(
         api_key=key,
         base_url=_trimmed(given.base_url, "/v1beta"),
         http_client=transport.client(timeout=given.timeout),
     )
-    return GoogleModel(name, provider=provider)
+    return remembering(GoogleModel)(name, provider=provider)
 
 
 def _mistral(_: str, name: str, key: str, given: ProviderSettings, transport: Transport) -> Model:
@@ -131,11 +141,13 @@ def _mistral(_: str, name: str, key: str, given: ProviderSettings, transport: Tr
     from pydantic_ai.providers.mistral import MistralProvider
     from pydantic_ai.settings import ModelSettings
 
+    from ezaigent.agents.remembering import remembering
+
     provider = MistralProvider(
         api_key=key, base_url=_trimmed(given.base_url, "/v1"), http_client=transport.client(timeout=given.timeout)
     )
     # The SDK puts five minutes of its own over the client's timeout unless each request brings one.
-    return MistralModel(name, provider=provider, settings=ModelSettings(timeout=given.timeout))
+    return remembering(MistralModel)(name, provider=provider, settings=ModelSettings(timeout=given.timeout))
 
 
 def _deepseek(_: str, name: str, key: str, given: ProviderSettings, transport: Transport) -> Model:
@@ -143,6 +155,7 @@ def _deepseek(_: str, name: str, key: str, given: ProviderSettings, transport: T
     from pydantic_ai.providers.deepseek import DeepSeekProvider
 
     from ezaigent.agents.lean_openai import LeanOpenAI
+    from ezaigent.agents.remembering import remembering
 
     client = LeanOpenAI(
         api_key=key,
@@ -151,7 +164,7 @@ def _deepseek(_: str, name: str, key: str, given: ProviderSettings, transport: T
         timeout=given.timeout,
         max_retries=0,
     )
-    return OpenAIChatModel(name, provider=DeepSeekProvider(openai_client=client))
+    return remembering(OpenAIChatModel)(name, provider=DeepSeekProvider(openai_client=client))
 
 
 def _openai(_: str, name: str, key: str, given: ProviderSettings, transport: Transport) -> Model:
@@ -159,6 +172,7 @@ def _openai(_: str, name: str, key: str, given: ProviderSettings, transport: Tra
     from pydantic_ai.providers.openai import OpenAIProvider
 
     from ezaigent.agents.lean_openai import LeanOpenAI
+    from ezaigent.agents.remembering import remembering
 
     client = LeanOpenAI(
         api_key=key,
@@ -170,8 +184,8 @@ def _openai(_: str, name: str, key: str, given: ProviderSettings, transport: Tra
     provider = OpenAIProvider(openai_client=client)
     itself = not given.base_url or urlsplit(given.base_url).hostname == "api.openai.com"
     if (given.api or ("responses" if itself else "chat")) == "responses":
-        return OpenAIResponsesModel(name, provider=provider)
-    return OpenAIChatModel(name, provider=provider)
+        return remembering(OpenAIResponsesModel)(name, provider=provider)
+    return remembering(OpenAIChatModel)(name, provider=provider)
 
 
 def _compatible(provider: str, name: str, key: str, given: ProviderSettings, transport: Transport) -> Model:
@@ -179,6 +193,7 @@ def _compatible(provider: str, name: str, key: str, given: ProviderSettings, tra
     from pydantic_ai.providers.openai_compatible import OpenAICompatibleProvider
 
     from ezaigent.agents.lean_openai import LeanOpenAI
+    from ezaigent.agents.remembering import remembering
 
     client = LeanOpenAI(
         api_key=key,
@@ -190,8 +205,8 @@ def _compatible(provider: str, name: str, key: str, given: ProviderSettings, tra
     # The provider's own name keeps its history apart from OpenAI's: encrypted reasoning never travels between them.
     compatible = OpenAICompatibleProvider(provider, openai_client=client)
     if given.api == "responses":
-        return OpenAIResponsesModel(name, provider=compatible)
-    return OpenAIChatModel(name, provider=compatible)
+        return remembering(OpenAIResponsesModel)(name, provider=compatible)
+    return remembering(OpenAIChatModel)(name, provider=compatible)
 
 
 _MAKERS: Final[dict[str, Callable[[str, str, str, ProviderSettings, Transport], Model]]] = {

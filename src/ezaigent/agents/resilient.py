@@ -20,14 +20,16 @@ from pydantic_ai.models.wrapper import WrapperModel
 from pydantic_ai.settings import ModelSettings, merge_model_settings
 from pydantic_ai.tools import RunContext
 
+from ezaigent.agents.governor import OPEN, Ask, Gate, Permit, Refused
 from ezaigent.agents.meter import Meter, record_of
 from ezaigent.agents.patience import Patience
 from ezaigent.agents.profiles import Profile
 from ezaigent.agents.prompt_bound import PromptMeasure
 from ezaigent.agents.provider_errors import ProviderFailure, classify
-from ezaigent.agents.providers import build_model, secrets_of
-from ezaigent.agents.transport import Transport
+from ezaigent.agents.providers import build_model, key_of, secrets_of
+from ezaigent.agents.transport import Heard, Transport, listening
 from ezaigent.core.errors import RunError, UnavailableError
+from ezaigent.core.money import usd
 from ezaigent.core.settings import ProviderSettings, Settings
 from ezaigent.costs import CallRecord, Outcome, context_window, worst_case
 
@@ -36,8 +38,6 @@ Reserve = Callable[[int | None, str, str], Awaitable[str | None]]
 None where no limit is in force. Raises ``BudgetExceeded`` where the call must not be made."""
 Note = Callable[[str, Mapping[str, Any]], None]
 """Called with an event kind and its data, when something happened that people should see."""
-Gate = Callable[[str, str], Awaitable[None]]
-"""Awaited with provider and model before each HTTP request: the place of a quota that the whole fleet shares."""
 
 _PASSES: Final = frozenset({"rate_limit", "overload", "transient"})
 
@@ -84,10 +84,6 @@ class _Hold:
             raise
 
 
-async def _open_gate(provider: str, model: str) -> None:
-    del provider, model
-
-
 class ResilientModel(WrapperModel):
     """The profile's model for one run, with its fallbacks, its patience and its purse.
 
@@ -105,7 +101,7 @@ class ResilientModel(WrapperModel):
         meter: Meter,
         reserve: Reserve | None = None,
         on_note: Note | None = None,
-        gate: Gate = _open_gate,
+        gate: Gate = OPEN,
         patience: Patience | None = None,
     ) -> None:
         """Build the profile's first model; the others are built when they are needed.
@@ -209,12 +205,21 @@ class ResilientModel(WrapperModel):
         while True:
             if not hold.open:
                 hold.take(await self._hold(provider, model, call))
-            with hold.unless_stopped():
-                await self._gate(provider, model)
+            came = time.monotonic()
             try:
-                async with asyncio.timeout(limit):
-                    response = await self.wrapped.request(prepared, call.sent, call.parameters)
+                with hold.unless_stopped():
+                    permit = await self._gate.admit(self._wish(provider, model, call))
+            except Refused as refused:
+                self._tell(refused.failure, provider, model, failures + 1, None)
+                return refused.failure
+            started += time.monotonic() - came  # the gate has a patience of its own
+            heard = Heard()
+            try:
+                with listening() as heard:
+                    async with asyncio.timeout(limit):
+                        response = await self._by(permit).request(prepared, call.sent, call.parameters)
             except asyncio.CancelledError:
+                permit.dropped()
                 hold.end("lost")
                 raise
             except TimeoutError:
@@ -222,11 +227,14 @@ class ResilientModel(WrapperModel):
             except Exception as error:  # noqa: BLE001 - the classifier decides about every one
                 failure = classify(error, secrets=self._secrets)
             else:
-                return self._paid(provider, model, call, response, hold)
+                record = self._paid(provider, model, call, response, hold)
+                permit.answered(heard, input_tokens=record.input_tokens, output_tokens=record.output_tokens)
+                return response
+            held = permit.failed(failure, heard)
             failures += 1
             overloads += failure.kind == "overload"
             elapsed = time.monotonic() - started
-            wait = self._patience.wait(failure, failures=failures, overloads=overloads, elapsed=elapsed)
+            wait = self._patience.wait(failure, failures=failures, overloads=overloads, elapsed=elapsed, held=held)
             self._tell(failure, provider, model, failures, wait)
             if failure.bill == "lost" or wait is None:
                 hold.end(failure.bill)
@@ -234,6 +242,22 @@ class ResilientModel(WrapperModel):
                 return failure
             with hold.unless_stopped():
                 await asyncio.sleep(wait)
+
+    def _wish(self, provider: str, model: str, call: _Call) -> Ask:
+        """Return what the gate is asked for."""
+        tokens = 0
+        if self._gate is not OPEN:
+            window = self._agent_profile.context_window or context_window(provider=provider, model=model)
+            tokens = self._measure.bound(self._asked, call.messages, call.parameters, window=window).tokens
+        names = [one.partition(":")[0] for one in self._left]
+        others = any(key_of(name, self._settings_of(name)) is not None for name in names)
+        return Ask(provider, model, tokens, self._patience.total, alternatives=others, note=self._note)
+
+    def _by(self, permit: Permit) -> Model:
+        """Return the model in use, called with the permit's key."""
+        if permit.key is None:
+            return self.wrapped
+        return build_model(self._asked, self._product, self._transport, key=permit.key)
 
     async def _hold(self, provider: str, model: str, call: _Call) -> str | None:
         if self._reserve is None:
@@ -250,13 +274,15 @@ class ResilientModel(WrapperModel):
         )
         return await self._reserve(worst, provider, model)
 
-    def _paid(self, provider: str, model: str, call: _Call, response: ModelResponse, hold: _Hold) -> ModelResponse:
+    def _paid(self, provider: str, model: str, call: _Call, response: ModelResponse, hold: _Hold) -> CallRecord:
         base_url = self._settings_of(provider).base_url
         record = record_of(response, provider=provider, model=model, base_url=base_url)
         hold.pay(record)
-        if self._reserve is not None:
+        if record.cost_nusd is not None:
+            response.usage.cost = usd(record.cost_nusd)  # else the library would look the price up once more
+        if self._reserve is not None or self._gate is not OPEN:
             self._measure.answered(self._asked, call.messages, call.parameters, record.input_tokens)
-        return response
+        return record
 
     def _tell(self, failure: ProviderFailure, provider: str, model: str, attempt: int, wait: float | None) -> None:
         data = {

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Generator
+from collections.abc import AsyncIterator, Generator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
 from typing import Final, Self
 from urllib.parse import urlsplit
 from urllib.request import getproxies_environment, proxy_bypass
@@ -26,6 +28,30 @@ CONNECT_TIMEOUT: Final = 10.0
 _KEEP_ALIVE: Final = 15.0
 """Seconds that an idle connection is kept; providers' front ends keep theirs longer, so that ours ends first."""
 _OURS: Final = ("User-Agent", "Accept", "Accept-Encoding", "Content-Type")
+
+
+@dataclass(slots=True)
+class Heard:
+    """What a provider said around its answer; of several requests, the last one's."""
+
+    status: int | None = None
+    """HTTP status; None while no response has begun."""
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Response headers; names are found in any case."""
+
+
+_listener: ContextVar[Heard | None] = ContextVar("listener", default=None)
+
+
+@contextmanager
+def listening() -> Generator[Heard]:
+    """Hear the headers of the requests that the block makes, whichever SDK makes them."""
+    heard = Heard()
+    token = _listener.set(heard)
+    try:
+        yield heard
+    finally:
+        _listener.reset(token)
 
 
 class Transport:
@@ -137,6 +163,8 @@ class _Channel(httpx2.AsyncBaseTransport):
                     total=None, connect=connect, sock_connect=connect, sock_read=limits.get("read")
                 ),
             )
+        if (heard := _listener.get()) is not None:
+            heard.status, heard.headers = response.status, response.headers
         reason = (response.reason or "").encode("latin-1", "replace")
         return httpx2.Response(
             response.status,

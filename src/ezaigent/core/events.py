@@ -28,6 +28,16 @@ KINDS: Final[dict[str, str]] = {
     "run.provider_error": "A model call failed; "
     "data: kind, provider, model, status, message, retry_after, attempt, wait.",
     "run.budget": "A run met its cap; data: limit_usd, spent_usd, needed_usd.",
+    "model.waiting": "A call waits for the quota that the whole fleet shares; "
+    "data: provider, model, account, reason, seconds.",
+    "model.slowed": "A 429 slowed the whole fleet: a pause, then a lower rate; "
+    "data: provider, model, account, seconds, requests_per_minute.",
+    "model.parked": "A quota or a purse is empty: nobody asks before the time given; "
+    "data: provider, model, account, kind, reason, until.",
+    "model.unparked": "A parked model answers again; data: provider, model, account.",
+    "model.tripped": "A model failed again and again and is left alone for a while; "
+    "data: provider, model, failures, seconds, reason.",
+    "model.recovered": "A model that was left alone answers again; data: provider, model.",
     "agent.paused": "An agent will take no task and makes no further step; data: by.",
     "agent.resumed": "An agent goes on; data: by.",
     "agent.message": "A person wrote to an agent; data: message_id, by.",

@@ -12,6 +12,19 @@ class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
 
+class KeySettings(_Section):
+    """One of several keys of a provider: ``[[providers.openai.keys]]``. Each is an account with limits of its own."""
+
+    api_key: SecretStr
+    """The key. It is never shown: events name it by a few letters and digits that say nothing about it."""
+    weight: Annotated[float, Field(gt=0)] = 1.0
+    """Its share of the calls, beside the weights of the provider's other keys."""
+    requests_per_minute: Annotated[int, Field(gt=0)] | None = None
+    """Requests that the account may make, for each model; left out: learned."""
+    tokens_per_minute: Annotated[int, Field(gt=0)] | None = None
+    """Tokens that the account may use, for each model; left out: learned."""
+
+
 class ProviderSettings(_Section):
     """One model provider: ``[providers.openai]``."""
 
@@ -23,6 +36,12 @@ class ProviderSettings(_Section):
     """Which API a compatible server speaks; left out: ``responses`` at OpenAI itself, ``chat`` elsewhere."""
     timeout: Annotated[float, Field(gt=0)] = 600.0
     """Seconds that one model request may take, retries not counted."""
+    keys: list[KeySettings] = []
+    """Several keys, used by their weights in place of ``api_key``; one that is out of quota is left out."""
+    requests_per_minute: Annotated[int, Field(gt=0)] | None = None
+    """Requests that each key may make, for each model; left out: learned from the answers."""
+    tokens_per_minute: Annotated[int, Field(gt=0)] | None = None
+    """Tokens that each key may use, for each model; left out: learned from the answers."""
 
 
 class ProfileSettings(_Section):

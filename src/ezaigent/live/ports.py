@@ -42,6 +42,10 @@ class Draw:
     """What the bucket holds at most; a new one is full."""
     at_most: float | None = None
     """Before anything is drawn, the level is lowered to this."""
+    at_least: float | None = None
+    """Before anything is drawn, the level is raised to this."""
+    since: float | None = None
+    """The bounds were true when so much had been drawn in total: what was drawn since then is taken off them."""
 
 
 @dataclass(frozen=True, slots=True)

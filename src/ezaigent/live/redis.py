@@ -261,7 +261,8 @@ class RedisBus:
         check_draws(sheet, draws)
         wanted: list[str | float] = []
         for one in draws:
-            wanted += [one.bucket, one.amount, one.rate, one.burst, "" if one.at_most is None else one.at_most]
+            bounds = ["" if bound is None else bound for bound in (one.at_most, one.at_least, one.since)]
+            wanted += [one.bucket, one.amount, one.rate, one.burst, *bounds]
         named = "" if version is None else version
         head = (self._key("sheet", sheet), named, patience, round(ttl * 1000))
         try:

@@ -89,7 +89,7 @@ if ARGV[1] ~= '' and ARGV[1] ~= reply[2] then
   return reply
 end
 local wait, after = 0, {}
-for i = 4, #ARGV, 5 do
+for i = 4, #ARGV, 7 do
   local amount, rate, burst = tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2]), tonumber(ARGV[i + 3])
   local names = {'level:' .. ARGV[i], 'at:' .. ARGV[i], 'total:' .. ARGV[i]}
   local state = redis.call('HMGET', KEYS[1], unpack(names))
@@ -98,7 +98,9 @@ for i = 4, #ARGV, 5 do
     level = math.min(burst, tonumber(state[1]) + math.max(0, now - tonumber(state[2])) * rate)
     total = tonumber(state[3])
   end
-  if ARGV[i + 4] ~= '' then level = math.min(level, tonumber(ARGV[i + 4])) end
+  local later = ARGV[i + 6] ~= '' and total - tonumber(ARGV[i + 6]) or 0
+  if ARGV[i + 5] ~= '' then level = math.max(level, tonumber(ARGV[i + 5]) - later) end
+  if ARGV[i + 4] ~= '' then level = math.min(level, tonumber(ARGV[i + 4]) - later) end
   level, total = math.min(burst, level - amount), total + amount
   if amount > 0 then wait = math.max(wait, -level / rate) end
   after[#after + 1] = names[1]
@@ -119,8 +121,9 @@ end
 return reply
 """
 """KEYS: hash. ARGV: version or empty, patience in seconds, milliseconds to live; then for each draw its bucket, amount,
-rate, burst, highest level or empty. Returns how it went, version, text, the time, the wait, and the buckets' totals.
-A clock that was set back lets a bucket fill no further for a moment, and never for the hour that it lost."""
+rate, burst, and (or empty) highest level, lowest level and the total for which they were true. Returns how it went,
+version, text, the time, the wait, and the buckets' totals. A clock that is set back stops no bucket: it goes on filling
+from where it is."""
 
 PROBE: Final = "redis.call('SET', KEYS[1], '1', 'PX', 1000) return redis.call('TIME')[1]"
 """Whether scripts may run and write: a replica or a full server answers a ping, too."""

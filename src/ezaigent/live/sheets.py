@@ -60,8 +60,11 @@ class Sheets:
         for one in draws:
             level, at, total = kept.buckets.get(one.bucket, (one.burst, now, 0.0))
             level = min(one.burst, level + max(0.0, now - at) * one.rate)
+            later = 0.0 if one.since is None else total - one.since
+            if one.at_least is not None:
+                level = max(level, one.at_least - later)
             if one.at_most is not None:
-                level = min(level, one.at_most)
+                level = min(level, one.at_most - later)
             level = min(one.burst, level - one.amount)
             if one.amount > 0:
                 wait = max(wait, -level / one.rate)
