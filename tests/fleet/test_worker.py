@@ -8,14 +8,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
 from tests.fleet.scene import CHECK, LOG, MODEL, Scene, git, kinds, make_repository
 from tests.services import until
 
+from ezaigent import workspaces
 from ezaigent.agents import Controls, Job, Outcome
-from ezaigent.core.errors import StoreUnavailable, UnavailableError
+from ezaigent.core.errors import SandboxUnavailable, StoreUnavailable, UnavailableError
 from ezaigent.tasks import Claim, NewTask, Slot, State
 from ezaigent.testing import Fault, ModelServer, ToolCall, from_steps
 from ezaigent.wiring import Fleet, somebody_works, work_alone
+from ezaigent.workspaces import Sandbox
 
 FALLBACK = "anthropic:claude-sonnet-5-5"
 EXTRA: dict[str, Any] = {"expert": {"model": MODEL}}
@@ -222,3 +225,22 @@ async def test_a_failure_is_the_stores_only_when_the_store_says_so(scene: Scene)
             assert task.state is state, task.reason
             if not state.settled:
                 await queue.cancel(new.id, by="me")
+
+
+async def test_a_change_can_be_looked_at_where_no_sandbox_works(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with scene.working() as fleet:
+        handle = await fleet.submit("Write the log.", scene.repo)
+        await handle.wait(timeout=60)
+
+    async def none_works(*_: object, **__: object) -> Sandbox:
+        raise SandboxUnavailable("none works here")
+
+    monkeypatch.setattr(workspaces, "detect", none_works)
+    async with scene.client() as person:
+        handle = await person.task(handle.id)
+        assert "+a note" in await handle.diff()
+        with pytest.raises(SandboxUnavailable, match="none works here"):
+            await handle.merge(by="me")
+    looking = workspaces.Workspaces(scene.home, scene.settings.workspaces, None)
+    with pytest.raises(SandboxUnavailable, match="looking only"):
+        await looking.open(task_id="t1", repo=str(scene.repo), base=None)

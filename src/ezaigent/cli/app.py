@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 from collections.abc import Coroutine
@@ -73,12 +72,30 @@ def run(work: Coroutine[Any, Any, T]) -> T:
 
 
 def main() -> NoReturn:
-    """Run the command line; every expected error is one line and its own exit code."""
+    """Run the command line; every expected error is one line and its own exit code.
+
+    When the reader of the output has gone (``| head``) nothing is left to say, not even at exit, and nothing is wrong.
+    """
     from ezaigent.cli import commands
-    from ezaigent.cli.output import print_error
+    from ezaigent.cli.output import fall_silent, reader_gone
 
     del commands  # importing them registers them
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # leave in order: folders removed, children ended
+    try:
+        code = _command()
+        sys.stdout.flush()
+    except (BrokenPipeError, SystemExit):  # the latter is what Typer makes of the former
+        if not reader_gone():
+            raise
+        fall_silent()
+        code = 0
+    raise SystemExit(code)
+
+
+def _command() -> int:
+    """Run the command; return the exit code."""
+    from ezaigent.cli.output import print_error
+
     try:
         code = app(prog_name="ezaigent", standalone_mode=False) or 0
     except typer.Exit as stop:
@@ -96,12 +113,8 @@ def main() -> NoReturn:
         code = EXIT_FAILED
     except KeyboardInterrupt:
         code = EXIT_INTERRUPTED
-    except BrokenPipeError:
-        # The reader of our output has gone (``| head``): nothing is left to say, not even at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 0
     except typer.TyperException as error:
         if error.format_message():  # without a command the help itself is the answer
             print_error(f"{error.format_message()} Try: ezaigent --help")
         code = EXIT_USAGE
-    raise SystemExit(code)
+    return code

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import select
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import orjson
 from rich.console import Console
@@ -15,9 +18,20 @@ from rich.text import Text
 if TYPE_CHECKING:
     from rich.table import Table
 
-out = Console(highlight=False, soft_wrap=False)
+
+class _Console(Console):
+    """A console that leaves it to the program how to end when its reader has gone."""
+
+    def on_broken_pipe(self) -> NoReturn:
+        raise BrokenPipeError
+
+
+out = _Console(highlight=False, soft_wrap=False)
 """Standard output; honours NO_COLOR and says no colours to a pipe."""
-err = Console(stderr=True, highlight=False)
+err = _Console(stderr=True, highlight=False)
+
+_LOOK: Final = 0.5
+"""Seconds between two looks whether somebody still reads the output."""
 
 STATE_STYLE: Mapping[str, str] = {
     "waiting": "dim",
@@ -73,6 +87,28 @@ def print_error(message: str) -> None:
 def note(message: str) -> None:
     """Print a remark for people on standard error, out of the way of programs."""
     err.print(f"[dim]{safe(message)}[/]", soft_wrap=True)
+
+
+def reader_gone() -> bool:
+    """Whether nobody reads standard output or standard error any more (``| head``)."""
+    poll = select.poll()
+    for stream in (sys.stdout, sys.stderr):
+        poll.register(stream.fileno(), 0)  # nothing but errors and hang-ups
+    return bool(poll.poll(0))
+
+
+async def until_reader_gone() -> NoReturn:
+    """Wait, possibly for ever, until nobody reads the output any more; then raise ``BrokenPipeError``."""
+    while not reader_gone():  # noqa: ASYNC110 - nothing tells but looking
+        await asyncio.sleep(_LOOK)
+    raise BrokenPipeError
+
+
+def fall_silent() -> None:
+    """Throw away what is still to be printed: its reader has gone."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        os.dup2(nowhere, stream.fileno())
 
 
 def state_text(state: str) -> Text:

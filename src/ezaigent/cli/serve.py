@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
+
+import structlog
 
 from ezaigent.cli.app import settings
 from ezaigent.cli.interrupt import Interrupts
-from ezaigent.cli.output import note, out, print_line, safe
+from ezaigent.cli.output import note, out, print_line, safe, until_reader_gone
 from ezaigent.core.errors import UnavailableError, UsageError
 
 if TYPE_CHECKING:
     from ezaigent.core.events import Event
     from ezaigent.wiring import Fleet
+
+log = structlog.get_logger(__name__)
 
 _TOLD = {
     "task.claimed": "[yellow]●[/] {task} {agent} takes it",
@@ -60,15 +64,28 @@ async def serve(*, agents: int | None, pools: str | None, as_json: bool) -> None
                 print_line({"ready": True, **fleet.worker.info.model_dump(mode="json")})
             else:
                 _greet(fleet)
-            teller = asyncio.create_task(_tell(fleet, as_json=as_json))
-            stopper = asyncio.create_task(_stop_on(interrupts, fleet))
-            try:
-                await fleet.join()
-            finally:
-                for task in (teller, stopper):
-                    task.cancel()
-                    with contextlib.suppress(asyncio.CancelledError):
-                        await task
+            beside = [_tell(fleet, as_json=as_json), _stop_on(interrupts, fleet), until_reader_gone()]
+            await _join(fleet, [asyncio.create_task(one) for one in beside])
+
+
+async def _join(fleet: Fleet, beside: Sequence[asyncio.Task[None]]) -> None:
+    """Return when the worker has ended. When one of the tasks beside it ends first, all is over: stop at once.
+
+    Nothing is lost by that: running tasks go back to the queue. Raises ``BrokenPipeError`` when nobody reads any more.
+    """
+    assert fleet.worker is not None
+    working = asyncio.create_task(fleet.join())
+    try:
+        done, _ = await asyncio.wait({working, *beside}, return_when=asyncio.FIRST_COMPLETED)
+        if working not in done:
+            fleet.worker.abort()
+        await working
+        for task in done:
+            task.result()
+    finally:
+        for task in beside:
+            task.cancel()
+        await asyncio.gather(*beside, return_exceptions=True)
 
 
 def _greet(fleet: Fleet) -> None:
@@ -105,6 +122,11 @@ async def _tell(fleet: Fleet, *, as_json: bool) -> None:
                 elif event.kind in _TOLD:
                     out.print(_line(event), soft_wrap=True)
         except UnavailableError:  # the worker logs it; what is missed meanwhile is told later
+            await asyncio.sleep(1.0)
+        except BrokenPipeError:
+            raise
+        except Exception:
+            log.exception("telling broke; it goes on")  # the work must not end with it
             await asyncio.sleep(1.0)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from typing import TYPE_CHECKING
 
@@ -12,13 +13,13 @@ from rich.table import Table
 from rich.text import Text
 
 from ezaigent.cli.interrupt import Interrupts
-from ezaigent.cli.output import duration, err, safe, state_text
+from ezaigent.cli.output import duration, err, note, safe, state_text
 from ezaigent.core.money import format_usd, nano_usd
 
 if TYPE_CHECKING:
     from ezaigent.core.events import Event
     from ezaigent.fleet import TaskView
-    from ezaigent.wiring import TaskHandle
+    from ezaigent.wiring import Fleet, TaskHandle
 
 
 _TOLD = {
@@ -34,27 +35,40 @@ _TOLD = {
 }
 
 
-async def watch(handle: TaskHandle, *, quiet: bool = False) -> TaskView:
-    """Return the task when it has ended. Ctrl-C stops watching; the task itself is not lost by it."""
-    if quiet:
-        await handle.settled()
-        return await handle.view()
-    spinner = Spinner("dots", text=Text(f"{handle.id} waits"))
-    with Interrupts() as interrupts, Live(spinner, console=err, refresh_per_second=8, transient=True):
-        follower = asyncio.create_task(_narrate(handle, spinner))
+async def watch(handle: TaskHandle, fleet: Fleet, *, quiet: bool = False) -> TaskView | None:
+    """Return the task when it has ended, None when no worker is left that could take it.
+
+    What it waits for is told on standard error. Ctrl-C stops watching; the task itself is not lost by it.
+    """
+    from ezaigent.wiring import until_nobody_works
+
+    own = fleet.worker.info.id if fleet.worker is not None else None
+    with contextlib.ExitStack() as stack:
         ending = asyncio.create_task(handle.settled())
-        asked = asyncio.create_task(interrupts.once())
+        abandoned = asyncio.create_task(until_nobody_works(handle, fleet.services, note, own=own))
+        deciding, beside = {ending, abandoned}, [abandoned]
+        if not quiet:
+            spinner = Spinner("dots", text=Text(f"{handle.id} waits"))
+            interrupts = stack.enter_context(Interrupts())
+            stack.enter_context(Live(spinner, console=err, refresh_per_second=8, transient=True))
+            asked = asyncio.create_task(interrupts.once())
+            deciding.add(asked)
+            beside += [asked, asyncio.create_task(_narrate(handle, spinner))]
         try:
-            await asyncio.wait({ending, asked}, return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait(deciding, return_when=asyncio.FIRST_COMPLETED)
+            if abandoned in done and not ending.done():
+                await abandoned
+                return None
             if not ending.done():
                 raise KeyboardInterrupt
             await ending
         finally:
-            for task in (follower, ending, asked):
+            for task in (ending, *beside):
                 task.cancel()
-            await asyncio.gather(follower, ending, asked, return_exceptions=True)
+            await asyncio.gather(ending, *beside, return_exceptions=True)
     view = await handle.view()
-    _print_result(view)
+    if not quiet:
+        _print_result(view)
     return view
 
 

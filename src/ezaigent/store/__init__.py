@@ -9,9 +9,12 @@ from sqlalchemy import Connection
 from ezaigent.store import tables
 from ezaigent.store.database import Database, Subscription, now
 from ezaigent.store.events import EventLog, NewEvent, emit, emit_many
+from ezaigent.store.migrate import HEAD as SCHEMA
+from ezaigent.store.migrate import current as schema_of
 from ezaigent.store.sql import BulkInsert, BulkUpdate, Sql
 
 __all__ = [
+    "SCHEMA",
     "BulkInsert",
     "BulkUpdate",
     "Connection",
@@ -23,5 +26,6 @@ __all__ = [
     "emit",
     "emit_many",
     "now",
+    "schema_of",
     "tables",
 ]

@@ -1,6 +1,6 @@
 """The only place that reads settings, picks adapters and builds services."""
 
-from ezaigent.wiring.alone import somebody_works, work_alone
+from ezaigent.wiring.alone import require_ready, somebody_works, until_nobody_works, work_alone
 from ezaigent.wiring.doctor import Finding, examine
 from ezaigent.wiring.handle import ENDINGS, Fleet, TaskHandle
 from ezaigent.wiring.services import Services, open_services, open_worker, pools
@@ -17,6 +17,8 @@ __all__ = [
     "open_services",
     "open_worker",
     "pools",
+    "require_ready",
     "somebody_works",
+    "until_nobody_works",
     "work_alone",
 ]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Final, Literal
 
 from pydantic import BaseModel
@@ -14,12 +16,14 @@ from pydantic import BaseModel
 from ezaigent.core.errors import EzAigentError
 from ezaigent.core.settings import Settings
 from ezaigent.live import open_bus
-from ezaigent.store import Database
-from ezaigent.wiring.services import database_url
+from ezaigent.store import SCHEMA, Database, schema_of
+from ezaigent.wiring.services import embedded_database
 
 _MIN_GIT: Final = (2, 38)
 """The first git whose ``merge-tree`` writes a merged tree without a work tree."""
 _MIN_FREE: Final = 1024**3
+_PATIENCE: Final = 5.0
+"""Seconds that a database which is locked or away is tried."""
 
 
 class Finding(BaseModel):
@@ -93,14 +97,67 @@ def _keys(settings: Settings) -> list[Finding]:
 
 
 async def _database(settings: Settings) -> Finding:
-    try:
-        db = await Database.open(database_url(settings))
-    except EzAigentError as error:
-        return Finding(name="database", status="missing", detail=str(error), advice="check EZAIGENT_DATABASE_URL")
-    dialect = db.dialect
-    await db.close()
+    """Look at the store as it is: it is neither made nor brought up to date."""
+    name = "database"
+    file = _file(settings)
+    if file is not None and not file.exists():
+        place = next(folder for folder in file.parents if folder.exists())
+        if not os.access(place, os.W_OK | os.X_OK):
+            return Finding(
+                name=name, status="missing", detail=f"{str(place)!r} cannot be written", advice="set EZAIGENT_HOME"
+            )
+        return Finding(name=name, status="ok", detail=f"none yet; the first command makes {file}")
     place = str(settings.home) if settings.database_url is None else "as configured"
-    return Finding(name="database", status="ok", detail=f"{dialect}, {place}")
+    if file is not None and _foreign(file):
+        return _schema(f"sqlite, {place}", None)
+    url = f"sqlite:///{file}" if settings.database_url is None else settings.database_url.get_secret_value()
+    try:
+        db = await Database.open(url, migrate=False, patience=_PATIENCE)
+        try:
+            found = await db.read(schema_of)
+        finally:
+            await db.close()
+    except EzAigentError as error:
+        return Finding(name=name, status="missing", detail=str(error), advice="check EZAIGENT_DATABASE_URL")
+    return _schema(f"{db.dialect}, {place}", found)
+
+
+def _file(settings: Settings) -> Path | None:
+    """Return the file of an SQLite store, None for another."""
+    if settings.database_url is None:
+        return embedded_database(settings)
+    scheme, _, rest = settings.database_url.get_secret_value().partition("://")
+    return Path("/" + rest.lstrip("/")) if scheme == "sqlite" else None
+
+
+def _foreign(file: Path) -> bool:
+    """Whether the file is empty, or an SQLite database without a write-ahead log: opening it as a store changed that.
+
+    The bytes are those of https://www.sqlite.org/fileformat.html, section 1.3.
+    """
+    try:
+        with file.open("rb") as opened:
+            head = opened.read(20)
+    except OSError:
+        return False  # opening it says why
+    return not head or (head.startswith(b"SQLite format 3\0") and head[18:20] != b"\2\2")
+
+
+def _schema(where: str, found: str | None) -> Finding:
+    name = "database"
+    if found is None:
+        return Finding(
+            name=name,
+            status="warning",
+            detail=f"{where}, without the tables of Ez Aigent",
+            advice="if it is the right one: the next command makes them",
+        )
+    if found == SCHEMA:
+        return Finding(name=name, status="ok", detail=where)
+    detail = f"{where}, schema {found}; this version has {SCHEMA}"
+    if found > SCHEMA:
+        return Finding(name=name, status="missing", detail=f"{detail}, which is older", advice="upgrade ezaigent")
+    return Finding(name=name, status="warning", detail=f"{detail}, newer", advice="the next command updates it")
 
 
 async def _redis(settings: Settings) -> Finding:

@@ -77,7 +77,7 @@ class TaskHandle:
     async def diff(self) -> str:
         """Return the change as a patch; without a change, the work kept in the last checkpoint."""
         task = await self.get()
-        workspaces = await open_workspaces(self._fleet.settings)
+        workspaces = await open_workspaces(self._fleet.settings, confined=False)
         return await workspaces.diff(task.id, task.repo, task.change)
 
     async def cancel(self, *, by: str) -> Task:
@@ -101,7 +101,7 @@ class TaskHandle:
         task = await self.get()
         if task.state is not State.REVIEW or task.change is None:
             raise ConflictError(f"task {task.id} is {task.state.value}; only a task in review can be merged")
-        workspaces = await open_workspaces(self._fleet.settings)
+        workspaces = await open_workspaces(self._fleet.settings, confined=True)
         merged = await workspaces.merge(task.id, task.repo, task.base, task.change, task.checks)
         return await self._fleet.services.queue.approve(self.id, by=by, commit=merged)
 

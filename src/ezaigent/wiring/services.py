@@ -68,13 +68,23 @@ def database_url(settings: Settings) -> str:
     """Return where the store is; the home folder is made for the embedded one."""
     if settings.database_url is not None:
         return settings.database_url.get_secret_value()
+    make_home(settings)
+    return f"sqlite:///{embedded_database(settings)}"
+
+
+def embedded_database(settings: Settings) -> Path:
+    """Return the file of the embedded store, which may not be there yet."""
+    return settings.home / "ezaigent.db"
+
+
+def make_home(settings: Settings) -> None:
+    """Make the home folder. Raises ``UnavailableError`` when it cannot be made."""
     try:
         settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:
         raise UnavailableError(
             f"the home folder {str(settings.home)!r} cannot be made: {error.strerror}; set EZAIGENT_HOME"
         ) from None
-    return f"sqlite:///{settings.home / 'ezaigent.db'}"
 
 
 @asynccontextmanager
@@ -235,8 +245,12 @@ async def _ended(task: asyncio.Task[None]) -> None:
     await asyncio.wait([task])
 
 
-async def open_workspaces(settings: Settings) -> Workspaces:
-    """Return the workspaces of this machine, with the strongest sandbox that works here."""
+async def open_workspaces(settings: Settings, *, confined: bool) -> Workspaces:
+    """Return the workspaces of this machine: ``confined`` with the strongest sandbox that works here, else to look at.
+
+    Raises ``SandboxUnavailable`` when a sandbox is wanted and none works.
+    """
     from ezaigent.workspaces import Workspaces, detect
 
-    return Workspaces(settings.home, settings.workspaces, await detect(settings.sandbox, hidden=[settings.home]))
+    sandbox = await detect(settings.sandbox, hidden=[settings.home]) if confined else None
+    return Workspaces(settings.home, settings.workspaces, sandbox)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from ezaigent.core.change import Change
-from ezaigent.core.errors import NotFoundError
+from ezaigent.core.errors import NotFoundError, SandboxUnavailable
 from ezaigent.core.settings import WorkspaceSettings
 from ezaigent.workspaces.changes import patch
 from ezaigent.workspaces.cleanup import Cleaning
@@ -36,8 +36,11 @@ _MEASURED_SHARE: Final = 30.0
 class Workspaces:
     """Mirrors and trees below ``root``. Several processes may share a root."""
 
-    def __init__(self, root: Path, settings: WorkspaceSettings, sandbox: Sandbox) -> None:
-        """Use the folder ``root``, made when it is needed; commands and checks run in ``sandbox``."""
+    def __init__(self, root: Path, settings: WorkspaceSettings, sandbox: Sandbox | None) -> None:
+        """Use the folder ``root``, made when it is needed; commands and checks run in ``sandbox``.
+
+        Without a sandbox changes can be looked at; ``open`` and ``merge`` raise ``SandboxUnavailable``.
+        """
         self._layout = Layout(root.absolute())
         self._settings = settings
         self._sandbox = sandbox
@@ -84,7 +87,7 @@ class Workspaces:
             if not path.is_dir():
                 require_room(await self._recent_use())
             mirror = await self._mirror(repository, wanted)
-            return await open_tree(self._layout, mirror, self._sandbox, wanted)
+            return await open_tree(self._layout, mirror, self._confined, wanted)
 
     async def _mirror(self, repository: Repository, wanted: Wanted) -> Mirror:
         """Return the mirror; a run that goes on with what is here does not need the source at all."""
@@ -149,9 +152,15 @@ class Workspaces:
         """
         mirror = await self._mirrors.get(await self._locate(repo))
         return await merge_change(
-            self._layout, self._mirrors, mirror, self._sandbox,
+            self._layout, self._mirrors, mirror, self._confined,
             task_id=task_id, base=base, change=change, commands=checks,
         )  # fmt: skip
+
+    @property
+    def _confined(self) -> Sandbox:
+        if self._sandbox is None:
+            raise SandboxUnavailable("these workspaces were opened for looking only: nothing can be run in them")
+        return self._sandbox
 
     async def _locate(self, repo: str) -> Repository:
         return known_login(await locate(repo, self._git))

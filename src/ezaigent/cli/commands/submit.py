@@ -94,7 +94,7 @@ def _absolute(repo: str) -> str:
 async def _submit(new: NewTask, *, wait: bool, quiet: bool) -> TaskView:
     from ezaigent.cli.watch import watch
     from ezaigent.core.errors import UnavailableError
-    from ezaigent.wiring import Fleet, somebody_works, work_alone
+    from ezaigent.wiring import Fleet, require_ready, somebody_works, work_alone
 
     loaded = settings()
     async with Fleet.connect(settings=loaded) as fleet:
@@ -104,9 +104,15 @@ async def _submit(new: NewTask, *, wait: bool, quiet: bool) -> TaskView:
             if not quiet and view.state != "done" and not await somebody_works(fleet.services, view.profile):
                 note("queued; no worker is running: start one with `ezaigent up`")
             return view
-        if await somebody_works(fleet.services, new.profile):
-            return await watch(handle, quiet=quiet)
-        if (await handle.get()).state == "waiting":
-            raise UnavailableError(f"{handle.id} {await fleet.services.queue.why(handle.id)}; start: ezaigent up")
-    async with work_alone(loaded, handle.id, new.profile) as alone:
-        return await watch(await alone.task(handle.id), quiet=quiet)
+        task = await handle.get()
+        if await somebody_works(fleet.services, task.profile):
+            view = await watch(handle, fleet, quiet=quiet)
+            if view is not None:
+                return view
+            note(f"no worker is left that could take {task.id}: it is worked here")
+        await require_ready(task, fleet.services)
+    async with work_alone(loaded, task.id, task.profile) as alone:
+        view = await watch(await alone.task(task.id), alone, quiet=quiet)
+    if view is None:
+        raise UnavailableError(f"the worker for {task.id} is gone; the task stays queued: start ezaigent up")
+    return view

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from ezaigent.cli.demo.plan import EXPECTED_FAILURE, tasks
 from ezaigent.cli.demo.project import build
 from ezaigent.cli.output import duration, err, out, print_json, safe
+from ezaigent.core.errors import RunError
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -52,6 +53,12 @@ async def show(folder: Path, *, crash: bool, as_json: bool, kept: bool) -> bool:
         try:
             async with asyncio.timeout(_DEADLINE):
                 await asyncio.gather(*(handle.settled() for handle in handles))
+        except TimeoutError:
+            left = [view for view in [await handle.view() for handle in handles] if view.finished_at is None]
+            raise RunError(
+                f"the demo did not end within {_DEADLINE:g} s, {len(left)} of its {len(handles)} tasks are not ready; "
+                "see what ezaigent doctor says, or try again when the machine is less busy"
+            ) from None
         finally:
             watcher.cancel()
             with contextlib.suppress(asyncio.CancelledError):
