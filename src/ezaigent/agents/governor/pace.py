@@ -63,17 +63,12 @@ def request_rate(account: AccountState, known: Mapping[str, Limit], now: float) 
 
 def _requests(limit: Limit | None, slow: Slow | None, now: float) -> Pace:
     if slow is None:
-        return (
-            Pace(UNLIMITED, UNLIMITED) if limit is None else Pace(limit.rate * SAFETY, max(1.0, limit.burst * SAFETY))
-        )
+        if limit is None:
+            return Pace(UNLIMITED, UNLIMITED)
+        return Pace(limit.rate * SAFETY, max(1.0, limit.burst * SAFETY))
     since = slow.pause.past(now)
     if limit is None:
-        rate = (
-            slow.rate
-            * (1 + (_GROWTH if slow.sure else _SEARCH) * since)
-            * _FASTER ** min(600.0, max(0.0, since - _STALE))
-        )
-        rate = min(rate, UNLIMITED)
+        rate = min(UNLIMITED, slow.rate * _growth(since, sure=slow.sure))
         return Pace(rate, max(1.0, rate * min(1.0, since / _RAMP)))
     ceiling = limit.rate * SAFETY
     rate = min(ceiling, slow.rate + max(0.0, ceiling - slow.rate) * since / _BACK)
