@@ -227,9 +227,11 @@ class ResilientModel(WrapperModel):
             except Exception as error:  # noqa: BLE001 - the classifier decides about every one
                 failure = classify(error, secrets=self._secrets)
             else:
-                record = self._paid(provider, model, call, response, hold)
-                permit.answered(heard, input_tokens=record.input_tokens, output_tokens=record.output_tokens)
-                return response
+                try:
+                    return self._paid(provider, model, call, response, hold)
+                finally:
+                    usage = response.usage
+                    permit.answered(heard, input_tokens=usage.input_tokens, output_tokens=usage.output_tokens)
             held = permit.failed(failure, heard)
             failures += 1
             overloads += failure.kind == "overload"
@@ -274,7 +276,7 @@ class ResilientModel(WrapperModel):
         )
         return await self._reserve(worst, provider, model)
 
-    def _paid(self, provider: str, model: str, call: _Call, response: ModelResponse, hold: _Hold) -> CallRecord:
+    def _paid(self, provider: str, model: str, call: _Call, response: ModelResponse, hold: _Hold) -> ModelResponse:
         base_url = self._settings_of(provider).base_url
         record = record_of(response, provider=provider, model=model, base_url=base_url)
         hold.pay(record)
@@ -282,7 +284,7 @@ class ResilientModel(WrapperModel):
             response.usage.cost = usd(record.cost_nusd)  # else the library would look the price up once more
         if self._reserve is not None or self._gate is not OPEN:
             self._measure.answered(self._asked, call.messages, call.parameters, record.input_tokens)
-        return record
+        return response
 
     def _tell(self, failure: ProviderFailure, provider: str, model: str, attempt: int, wait: float | None) -> None:
         data = {
