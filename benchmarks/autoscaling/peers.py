@@ -130,11 +130,9 @@ class Knative:
         calm = min(max(math.ceil(mean_load(self.stable, at, load, 60.0) / self.concurrency), least), most)
         rash = min(max(math.ceil(mean_load(self.short, at, load, 6.0) / self.concurrency), least), most)
         if rash / ready >= 2:
-            if self.panic_at is None:
-                self.panic_pods = 0
             self.panic_at = at
         elif self.panic_at is not None and at - self.panic_at > 60:
-            self.panic_at = None
+            self.panic_at, self.panic_pods = None, 0
         desired = calm
         if self.panic_at is not None:
             self.panic_pods = desired = max(self.panic_pods, calm, rash)
