@@ -56,12 +56,13 @@ def test_it_says_that_all_agents_are_paused_and_goes_on_when_one_is_resumed(ezai
 
 @pytest.mark.sandbox
 async def test_it_says_that_the_agent_that_has_the_task_is_paused(ezaigent: Terminal, repo: Path) -> None:
-    words = (FIX, "--repo", str(repo), "--key", "k")
-    with ezaigent.running("up", "--agents", "1"), waiting(ezaigent, *words, "--check", "sleep 63.5") as process:
-        await until(lambda: ezaigent("submit", *words, "--json").json["state"] == "running", within=30)
+    words = (FIX, "--repo", str(repo), "--check", "sleep 63.5")
+    with ezaigent.running("up", "--agents", "1"), waiting(ezaigent, *words) as process:
+        running = ("tasks", "list", "--state", "running", "--json")
+        await until(lambda: ezaigent(*running).json["items"], within=30)
         ezaigent("agents", "pause", "all")
         assert "is held: mechanic-1 is paused" in line(process.stderr)
-        ezaigent("tasks", "cancel", ezaigent("submit", *words).out.strip())
+        ezaigent("tasks", "cancel", ezaigent(*running).json["items"][0]["id"])
         assert json.loads(process.communicate(timeout=60)[0])["state"] == "cancelled"
         assert process.returncode == 1
 
