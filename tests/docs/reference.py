@@ -36,7 +36,7 @@ def _kind(annotation: Any) -> str:
 def _default(field: FieldInfo) -> str:
     value: Any = field.default
     if field.is_required():
-        return "your user data folder"
+        return "your user data folder" if field.annotation is Path else "needed"
     if value is None or value in ({}, []):
         return ""
     return f"`{str(value).lower() if isinstance(value, bool) else value}`"
@@ -45,7 +45,7 @@ def _default(field: FieldInfo) -> str:
 def _rows(model: type[BaseModel]) -> list[str]:
     rows = ["| field | kind | default | meaning |", "|---|---|---|---|"]
     for name, field in model.model_fields.items():
-        if _section(field.annotation) is None:
+        if _section(field.annotation) is None and _entry(field.annotation) is None:
             text = " ".join((field.description or "").split())
             rows.append(f"| `{name}` | {_kind(field.annotation)} | {_default(field)} | {text} |")
     return rows
@@ -55,6 +55,19 @@ def _section(annotation: Any) -> type[BaseModel] | None:
     if get_origin(annotation) is dict:
         annotation = get_args(annotation)[1]
     return annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
+
+
+def _entry(annotation: Any) -> type[BaseModel] | None:
+    """Return the model of a list's entries."""
+    return _section(get_args(annotation)[0]) if get_origin(annotation) is list else None
+
+
+def _described(title: str, field: FieldInfo, model: type[BaseModel]) -> list[str]:
+    lines = ["", f"## `{title}`", "", " ".join((field.description or "").split()), "", *_rows(model)]
+    for name, inner in model.model_fields.items():
+        if (entry := _entry(inner.annotation)) is not None:
+            lines += _described(f"[{title.removesuffix(']')}.{name}]]", inner, entry)
+    return lines
 
 
 def settings_page() -> str:
@@ -82,7 +95,7 @@ def settings_page() -> str:
         if model is None:
             continue
         title = f"[{name}.<name>]" if get_origin(field.annotation) is dict else f"[{name}]"
-        lines += ["", f"## `{title}`", "", " ".join((field.description or "").split()), "", *_rows(model)]
+        lines += _described(title, field, model)
     return "\n".join(lines) + "\n"
 
 

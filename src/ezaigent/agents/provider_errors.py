@@ -11,6 +11,7 @@ import re
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final, Literal, cast
 
 from pydantic_ai import exceptions as pai
@@ -97,6 +98,8 @@ _QUOTA_WORDS: Final = (
 )
 _LONG_WORDS: Final = ("context length", "context window", "prompt is too long", "too many tokens", "request_too_large")
 _PURSE_WORDS: Final = ("insufficient balance", "credit balance", "payment required", "billing hard")
+_REGAINED: Final = re.compile(r"regain access on (\d{4}-\d\d-\d\d)(?: at (\d\d:\d\d) UTC)?")
+"""How Anthropic says when a cap that was reached ends."""
 _HTTP_STACK: Final = frozenset(
     {"httpx", "httpx2", "aiohttp", "openai", "anthropic", "google", "mistralai", "json", "pydantic_core"}
 )
@@ -132,7 +135,9 @@ def _kind_of_429(error: BaseException) -> Kind:
 
 def _kind_of_rejected(error: BaseException) -> Kind:
     # Gateways wrap an empty purse into 400 and 403; what the text says about money is what counts.
-    return "billing" if _says(error, _PURSE_WORDS) else "permanent"
+    if _says(error, _PURSE_WORDS):
+        return "billing"
+    return "quota" if _says(error, ("api usage limits",)) else "permanent"  # Anthropic's own cap on an account
 
 
 def _kind_of_status(error: BaseException) -> Kind:
@@ -198,6 +203,12 @@ def _is_daily_at_google(error: BaseException) -> bool:
 def _resets_in(error: BaseException) -> float | None:
     if _is_daily_at_google(error):  # at midnight, Pacific time (ai.google.dev, rate limits)
         return 86_400.0 - (time.time() - 8 * 3600.0) % 86_400.0
+    if told := _REGAINED.search(_text(error)):
+        try:
+            day = datetime.fromisoformat(f"{told[1]}T{told[2] or '00:00'}+00:00")
+        except ValueError:
+            return None
+        return max(60.0, day.timestamp() - time.time())
     return _retry_after(error)
 
 

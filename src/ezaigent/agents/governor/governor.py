@@ -16,10 +16,11 @@ from typing import Final, Self
 from ezaigent.agents.governor import changes
 from ezaigent.agents.governor.accounts import Account, accounts_of
 from ezaigent.agents.governor.gate import Ask, Permit, Refused
-from ezaigent.agents.governor.headers import Told, read_limits
+from ezaigent.agents.governor.headers import read_limits
 from ezaigent.agents.governor.pace import SAFETY, Pace, is_known, paces
 from ezaigent.agents.governor.shared import CHANNEL, Link, News, Shared
 from ezaigent.agents.governor.standing import Closed, Go, Pause, standing
+from ezaigent.agents.governor.state import ModelState
 from ezaigent.agents.governor.turns import Turn, Turns
 from ezaigent.agents.provider_errors import ProviderFailure
 from ezaigent.agents.transport import Heard
@@ -72,8 +73,15 @@ class Governor:
         """See ``Gate.admit``."""
         if self._following is None:
             self._following = asyncio.create_task(self._follow(), name="governor: listening")
-        self._link.be_present()
+        if self._link.be_present():
+            for lane in self._lanes.values():
+                self._link.spawn(lane.shared.look())
         return await self.lane(ask.provider, ask.model).admit(ask)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a change is still on its way to the other workers."""
+        return self._link.busy
 
     def lane(self, provider: str, model: str) -> Lane:
         """Return the way to one model."""
@@ -124,6 +132,7 @@ class Lane:
         """Input tokens that the provider counts for each one that was expected."""
         self.output = 500.0
         """Output tokens of an answer, of late."""
+        self._answers = 0
         self.window = dict.fromkeys(self.accounts, WINDOW)
         self.under_way = dict.fromkeys(self.accounts, 0)
         self._used = dict.fromkeys(self.accounts, 0.0)
@@ -250,13 +259,21 @@ class Lane:
         self.turns.wake_first()
 
     def measured(self, name: str) -> float | None:
-        """Return the requests a second that the whole fleet has made of late."""
+        """Return the requests a second that the whole fleet has made of late; None before the first."""
         samples = self._samples[name]
         if not samples:
             return None
         end, total = samples[-1]
         start, first = next((one for one in samples if end - one[0] <= _MEASURE), samples[-1])
-        return (total - first) / (end - start) if end - start > 0.5 and total > first else None  # noqa: PLR2004
+        return max(1.0, total - first + 1) / max(1.0, end - start)
+
+    def counted(self, expected: int, input_tokens: int, output_tokens: int) -> None:
+        """Learn from an answer what the next one will count: at first its mean, then that of late."""
+        self._answers += 1
+        weight = max(0.1, 1 / self._answers)
+        if expected > 0 and input_tokens > 0:
+            self.ratio += weight * (min(1.5, input_tokens / expected) - self.ratio)
+        self.output += weight * (output_tokens - self.output)
 
     def total(self, name: str) -> float | None:
         """Return how many requests the account has granted, as of the last one seen here."""
@@ -340,26 +357,22 @@ class Pass:
     def answered(self, heard: Heard, *, input_tokens: int, output_tokens: int) -> None:
         """See ``Permit.answered``."""
         lane, name = self._lane, self.account.name
-        lane.ended(self)
-        lane.window[name] += 1
-        if self._expected > 0 and input_tokens > 0:
-            lane.ratio += 0.2 * (min(1.5, input_tokens / self._expected) - lane.ratio)
-        lane.output += 0.1 * (output_tokens - lane.output)
-        told = self._learn(heard)
-        lane.shared.apply(changes.answered(name, self.since))
+        lane.counted(self._expected, input_tokens, output_tokens)
         used = {
             "requests": 1.0,
             "tokens": float(input_tokens + output_tokens),
             "input_tokens": float(input_tokens),
             "output_tokens": float(output_tokens),
         }
-        self._settle(used, told)
+        self._settle(used, heard)
+        lane.shared.apply(changes.answered(name, self.since))
+        lane.window[name] += 1
+        lane.ended(self)
 
     def failed(self, failure: ProviderFailure, heard: Heard) -> bool:
         """See ``Permit.failed``."""
         lane, now = self._lane, self._lane.link.now()
-        lane.ended(self)
-        told = self._learn(heard)
+        self._settle(dict.fromkeys(self._drawn, 0.0) | {"requests": 1.0}, heard)
         held = False
         if failure.kind == "rate_limit" and (failure.retry_after or 0.0) < LONG_WAIT:
             self._slow(failure, now)
@@ -376,7 +389,7 @@ class Pass:
             change = changes.failed(reason=failure.message, now=now, since=self.since, asked=failure.retry_after)
             lane.shared.apply(change)
         self._free_probes()
-        self._settle(dict.fromkeys(self._drawn, 0.0) | {"requests": 1.0}, told)
+        lane.ended(self)
         return held
 
     def dropped(self) -> None:
@@ -410,21 +423,20 @@ class Pass:
         for name in self.probe:
             self._lane.shared.apply(changes.unprobed(name))
 
-    def _learn(self, heard: Heard) -> list[Told]:
-        told = read_limits(heard.headers, time.time())
-        if told:
-            self._lane.shared.apply(changes.learned(self.account.name, told))
-        return told
+    def _settle(self, used: dict[str, float], heard: Heard) -> None:
+        """Correct the buckets by what was really used and by what the provider says is left, then learn its limits.
 
-    def _settle(self, used: dict[str, float], told: Sequence[Told]) -> None:
-        """Correct the buckets by what was really used, and by what the provider says is left."""
+        In this order: whom the new limits wake must find the buckets right.
+        """
+        told = read_limits(heard.headers, time.time())
+        learned = changes.learned(self.account.name, told)
         left = {one.meter: one for one in told}
         age = max(0.0, self._lane.link.now() - self.since)
         draws: list[Draw] = []
-        for meter, pace in self._paces().items():
-            more = used.get(meter, 0.0) - self._drawn.get(meter, 0.0)
+        for meter, pace in self._paces(learned(self._lane.shared.state)).items():
             one = left.get(meter)
             if one is None:
+                more = used.get(meter, 0.0) - self._drawn.get(meter, 0.0)
                 if more:
                     draws.append(Draw(self._bucket(meter), more, pace.rate, pace.burst))
                 continue
@@ -442,10 +454,12 @@ class Pass:
                 )
             )
         self._lane.shared.settle_soon(draws)
+        if told:
+            self._lane.shared.apply(learned)
 
-    def _paces(self) -> dict[str, Pace]:
-        state = self._lane.shared.state.account(self.account.name)
-        return paces(state, self.account.known, self._lane.link.now())
+    def _paces(self, state: ModelState | None = None) -> dict[str, Pace]:
+        account = (state or self._lane.shared.state).account(self.account.name)
+        return paces(account, self.account.known, self._lane.link.now())
 
     def _whole(self, meter: str, burst: float) -> float:
         """Return the whole burst of a meter, however little of it is believed in now."""

@@ -40,7 +40,13 @@ class Link:
         self._news = news
         self._offset = time.time() - time.monotonic()
         self._announced = -_PRESENT
+        self._up = True
         self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def busy(self) -> bool:
+        """Whether work is under way."""
+        return bool(self._tasks)
 
     def now(self) -> float:
         """Return the bus's time."""
@@ -61,12 +67,18 @@ class Link:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def be_present(self) -> None:
-        """Count this worker among those that share the quotas, for a while."""
-        now = time.monotonic()
-        if now - self._announced > _PRESENT / 3:
-            self._announced = now
-            self.spawn(self._announce())
+    def be_present(self) -> bool:
+        """Count this worker among those that share the quotas, for a while; return whether that was news.
+
+        It is news every ten seconds, and when the bus is back: time to look whether it still has what it was given.
+        """
+        now, back = time.monotonic(), self.bus.up and not self._up
+        self._up = self.bus.up
+        if not back and now - self._announced <= _PRESENT / 3:
+            return False
+        self._announced = now
+        self.spawn(self._announce())
+        return True
 
     async def close(self) -> None:
         """Finish what is under way."""
@@ -160,9 +172,13 @@ class Shared:
     async def refresh(self, version: int) -> None:
         """Learn what another worker wrote, unless it is known."""
         if version != self._version:
-            sheet = await self._link.bus.swap(self._sheet, -1, b"", ttl=_KEPT)
-            if sheet is not None:
-                self._adopt(sheet)
+            await self.look()
+
+    async def look(self) -> None:
+        """Learn what the bus has; tell it what it has forgotten."""
+        sheet = await self._link.bus.swap(self._sheet, -1, b"", ttl=_KEPT)
+        if sheet is not None:
+            self._adopt(sheet)
 
     async def _draw_alone(self, draws: Sequence[Draw], *, patience: float) -> Drawn:
         """Go on with this worker's part of what was learned: no part of the fleet may pass its share."""
