@@ -120,6 +120,7 @@ class ResilientModel(WrapperModel):
         self._patience = patience or Patience()
         self._secrets = secrets_of(settings)
         self._measure = PromptMeasure()
+        self._measured = reserve is not None
         self._asked = profile.model
         self._left = list(profile.fallbacks)
 
@@ -247,10 +248,12 @@ class ResilientModel(WrapperModel):
 
     def _wish(self, provider: str, model: str, call: _Call) -> Ask:
         """Return what the gate is asked for."""
-        tokens = 0
-        if self._gate is not OPEN:
+
+        def tokens() -> int:
+            self._measured = True
             window = self._agent_profile.context_window or context_window(provider=provider, model=model)
-            tokens = self._measure.bound(self._asked, call.messages, call.parameters, window=window).tokens
+            return self._measure.bound(self._asked, call.messages, call.parameters, window=window).tokens
+
         names = [one.partition(":")[0] for one in self._left]
         others = any(key_of(name, self._settings_of(name)) is not None for name in names)
         return Ask(provider, model, tokens, self._patience.total, alternatives=others, note=self._note)
@@ -282,7 +285,7 @@ class ResilientModel(WrapperModel):
         hold.pay(record)
         if record.cost_nusd is not None:
             response.usage.cost = usd(record.cost_nusd)  # else the library would look the price up once more
-        if self._reserve is not None or self._gate is not OPEN:
+        if self._measured:
             self._measure.answered(self._asked, call.messages, call.parameters, record.input_tokens)
         return response
 
