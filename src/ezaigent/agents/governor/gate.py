@@ -16,8 +16,9 @@ class Ask:
 
     provider: str
     model: str
-    tokens: int = 0
-    """The prompt has about as many input tokens; an upper bound will do, its usual error is learned."""
+    tokens: Callable[[], int] = lambda: 0
+    """Returns about how many input tokens the prompt has; an upper bound will do, its usual error is learned. It is
+    called only where tokens are limited."""
     patience: float = 600.0
     """Seconds that the caller would wait."""
     alternatives: bool = False

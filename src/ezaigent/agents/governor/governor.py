@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from hashlib import blake2s
 from typing import Final, Self
 
@@ -132,7 +132,7 @@ class Lane:
         """Input tokens that the provider counts for each one that was expected."""
         self.output = 500.0
         """Output tokens of an answer, of late."""
-        self._answers = 0
+        self._answers = self._measured = 0
         self.window = dict.fromkeys(self.accounts, WINDOW)
         self.under_way = dict.fromkeys(self.accounts, 0)
         self._used = dict.fromkeys(self.accounts, 0.0)
@@ -269,11 +269,11 @@ class Lane:
 
     def counted(self, expected: int, input_tokens: int, output_tokens: int) -> None:
         """Learn from an answer what the next one will count: at first its mean, then that of late."""
-        self._answers += 1
-        weight = max(0.1, 1 / self._answers)
         if expected > 0 and input_tokens > 0:
-            self.ratio += weight * (min(1.5, input_tokens / expected) - self.ratio)
-        self.output += weight * (output_tokens - self.output)
+            self._measured += 1
+            self.ratio += max(0.1, 1 / self._measured) * (min(1.5, input_tokens / expected) - self.ratio)
+        self._answers += 1
+        self.output += max(0.1, 1 / self._answers) * (output_tokens - self.output)
 
     def total(self, name: str) -> float | None:
         """Return how many requests the account has granted, as of the last one seen here."""
@@ -300,8 +300,8 @@ class Lane:
 class Pass:
     """See ``Permit``."""
 
-    def __init__(self, lane: Lane, account: Account, tokens: int, probe: tuple[str | None, ...]) -> None:
-        """Prepare a call of about ``tokens`` input tokens by ``account``.
+    def __init__(self, lane: Lane, account: Account, tokens: Callable[[], int], probe: tuple[str | None, ...]) -> None:
+        """Prepare a call by ``account`` of about so many input ``tokens``.
 
         ``probe``: what the call finds out for the fleet, a parked account or (None) the model.
         """
@@ -310,14 +310,8 @@ class Pass:
         self.probe = probe
         self.slow = lane.shared.state.account(account.name).slow
         self._lane = lane
-        self._expected = tokens
-        inward = tokens * lane.ratio
-        self._amounts = {
-            "requests": 1.0,
-            "tokens": inward + lane.output,
-            "input_tokens": inward,
-            "output_tokens": lane.output,
-        }
+        self._tokens = tokens
+        self._expected: int | None = None
         self._drawn: dict[str, float] = {}
         self._totals: dict[str, float] = {}
 
@@ -331,7 +325,7 @@ class Pass:
         found: list[Draw] = []
         for meter, pace in self._paces().items():
             # What is larger than the quota is let through when the quota is whole, as providers do.
-            amount = min(self._amounts[meter], self._whole(meter, pace.burst))
+            amount = min(self._amount(meter), self._whole(meter, pace.burst))
             self._drawn[meter] = amount
             found.append(Draw(self._bucket(meter), amount, pace.rate, max(pace.burst, amount)))
         return found
@@ -357,7 +351,7 @@ class Pass:
     def answered(self, heard: Heard, *, input_tokens: int, output_tokens: int) -> None:
         """See ``Permit.answered``."""
         lane, name = self._lane, self.account.name
-        lane.counted(self._expected, input_tokens, output_tokens)
+        lane.counted(self._expected or 0, input_tokens, output_tokens)
         used = {
             "requests": 1.0,
             "tokens": float(input_tokens + output_tokens),
@@ -460,6 +454,15 @@ class Pass:
     def _paces(self, state: ModelState | None = None) -> dict[str, Pace]:
         account = (state or self._lane.shared.state).account(self.account.name)
         return paces(account, self.account.known, self._lane.link.now())
+
+    def _amount(self, meter: str) -> float:
+        """Return what the call will probably use."""
+        if meter == "requests":
+            return 1.0
+        if self._expected is None:
+            self._expected = self._tokens()
+        inward = self._expected * self._lane.ratio
+        return {"input_tokens": inward, "output_tokens": self._lane.output}.get(meter, inward + self._lane.output)
 
     def _whole(self, meter: str, burst: float) -> float:
         """Return the whole burst of a meter, however little of it is believed in now."""
