@@ -6,9 +6,10 @@ answers as a share of what the server would have allowed in that time (the whole
 
 ``ours`` is ``ResilientModel`` behind the governor: two worker processes that share one Redis where there is one, else
 one process. ``sdk`` is pydantic-ai with the provider SDK's own retries (exponential back-off, two tries, the SDK's
-default; an agent whose call has failed for good asks again). ``limiter`` is the same with pydantic-ai's concurrency
-limiter in front, at a width at which one worker's calls take as long as the server's rate allows: a person must know
-the rate and the latency for it.
+default; an agent whose call has failed for good asks again at once, which is most of its 429s). ``patient`` is the same
+with ten tries, so that an agent's back-off reaches the SDK's longest, eight seconds. ``limiter`` is the first with
+pydantic-ai's concurrency limiter in front, at a width at which one worker's calls take as long as the server's rate
+allows: a person must know the rate and the latency for it, and it holds in one process only.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ RATE = 20.0
 WINDOW = 10.0
 """Seconds of its bucket: it holds RATE x WINDOW requests."""
 LATENCY = 0.5
-SUBJECTS = ("ours", "sdk", "limiter")
+SUBJECTS = ("ours", "sdk", "patient", "limiter")
 GOAL_429, GOAL_SHARE = 0.01, 0.90
 
 
@@ -73,7 +74,9 @@ async def ours(url: str, provider: str, redis: str | None) -> AsyncGenerator[Cal
 
 
 @asynccontextmanager
-async def peers(url: str, provider: str, width: int | None) -> AsyncGenerator[Callable[[], Awaitable[object]]]:
+async def peers(
+    url: str, provider: str, *, width: int | None, tries: int
+) -> AsyncGenerator[Callable[[], Awaitable[object]]]:
     """Calls through pydantic-ai, with the SDK's own retries."""
     import httpx2
     from openai import AsyncOpenAI
@@ -85,7 +88,7 @@ async def peers(url: str, provider: str, width: int | None) -> AsyncGenerator[Ca
     from pydantic_ai.providers.openai import OpenAIProvider
 
     async with httpx2.AsyncClient(timeout=600, limits=httpx2.Limits(max_connections=None)) as client:
-        sdk = AsyncOpenAI(base_url=f"{url}{PATHS[provider]}", api_key="k-bench", http_client=client)
+        sdk = AsyncOpenAI(base_url=f"{url}{PATHS[provider]}", api_key="k-bench", http_client=client, max_retries=tries)
         model: Model = OpenAIChatModel("bench-model", provider=OpenAIProvider(openai_client=sdk))
         if width is not None:
             model = ConcurrencyLimitedModel(model, limiter=width)
@@ -108,7 +111,8 @@ async def storm(name: str, url: str, *, provider: str, agents: int, seconds: flo
     if name == "ours":
         subject = ours(url, provider, redis)
     else:
-        subject = peers(url, provider, round(RATE * LATENCY) if name == "limiter" else None)
+        width = round(RATE * LATENCY) if name == "limiter" else None
+        subject = peers(url, provider, width=width, tries=10 if name == "patient" else 2)
     async with subject as call:
 
         async def agent() -> None:

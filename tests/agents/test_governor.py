@@ -9,6 +9,7 @@ import sys
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from tests.agents.governed import CLAUDE, GPT, QUICK, Worker, fleet, quiet
 from tests.agents.stage import staged
 from tests.services import RedisServer, until
 
+from ezaigent.agents import NativeRuntime
 from ezaigent.agents.governor import Ask, Refused, changes, governor
 from ezaigent.agents.patience import Patience
 from ezaigent.agents.resilient import ResilientModel
@@ -131,9 +133,23 @@ async def test_an_empty_quota_parks_the_model_for_everybody(
         assert alert["reason"]
         assert alert["until"] > 1_700_000_000
         assert "test-key" not in str(alert)
-        assert other.governor.blocked([model]) is not None
+        assert other.governor.blocked([model, "nowhere:model"]) is not None
         assert other.governor.blocked([model, "openai:fine"]) is None
         assert all(record.cost_nusd == 0 for record, _ in other.meter.drain())
+
+
+async def test_who_never_asked_hears_that_a_model_is_parked(server: ModelServer, redis: str | None) -> None:
+    server.fail(Fault("billing", times=None))
+    async with fleet(server, 2, redis=redis) as [one, other]:
+        assert other.governor.blocked([GPT]) is None
+        await refused(one)
+        await until(lambda: other.governor.blocked([GPT]) is not None)
+        assert other.governor.blocked([GPT, CLAUDE]) is None
+    async with fleet(server, 1, redis=redis) as [late]:
+        assert late.governor.blocked([GPT]) is None
+        if redis is not None:
+            await until(lambda: late.governor.blocked([GPT]) is not None)
+    assert len(server.requests) == 1
 
 
 async def test_a_parked_model_is_passed_over(server: ModelServer) -> None:
@@ -421,6 +437,9 @@ async def test_the_product_writes_its_alerts_as_events(server: ModelServer, tmp_
             return len(await stage.events("model.parked")) == 1
 
         await until(told)
+        assert isinstance(stage.runtime, NativeRuntime)
+        assert "parked (billing)" in (stage.runtime.blocked(stage.profile) or "")
+        assert stage.runtime.blocked(replace(stage.profile, offline=True)) is None
         [event] = await stage.events("model.parked")
         assert event.data["provider"] == "openai"
         assert event.task_id is None

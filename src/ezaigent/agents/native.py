@@ -22,7 +22,8 @@ from ezaigent.store import emit
 if TYPE_CHECKING:
     from pydantic_ai.models import Model
 
-    from ezaigent.agents.governor import Gate
+    from ezaigent.agents.governor import Gate, Governor
+    from ezaigent.agents.profiles import Profile
     from ezaigent.agents.transport import Transport
     from ezaigent.core.settings import Settings
     from ezaigent.costs import CostBook
@@ -37,12 +38,23 @@ ModelFor = Callable[[Job, Meter, RunJournal], "Model"]
 class NativeRuntime:
     """Works tasks with pydantic-ai. One object serves all runs of a process, at the same time."""
 
-    def __init__(self, db: Database, model_for: ModelFor) -> None:
-        """Journal in ``db``; ``model_for`` gives each run its model."""
+    def __init__(self, db: Database, model_for: ModelFor, governor: Governor | None = None) -> None:
+        """Journal in ``db``; ``model_for`` gives each run its model, whose calls go through ``governor``."""
         self._db = db
         self._journals = Journal(db)
         self._model_for = model_for
+        self._governor = governor
         _offer_ripgrep()
+
+    def blocked(self, profile: Profile) -> str | None:
+        """Return why none of the profile's models may be asked now, in one line; None if one may, or has to be tried.
+
+        No request is made: it is what this worker has heard from the others.
+        """
+        if self._governor is None or profile.offline:
+            return None
+        failure = self._governor.blocked([profile.model, *profile.fallbacks])
+        return None if failure is None else failure.message
 
     async def checkpoint(self, claim: Claim) -> str | None:
         """Return the commit to which the work tree must be restored before the run; None where there is none yet."""
@@ -85,7 +97,7 @@ async def build_runtime(
             await db.write(lambda conn: emit(conn, kind, data=data))
 
     async with Transport() as transport, Governor(settings, bus, news=news) as governor:
-        yield NativeRuntime(db, profile_models(settings, costs, transport, governor))
+        yield NativeRuntime(db, profile_models(settings, costs, transport, governor), governor)
 
 
 def profile_models(settings: Settings, costs: CostBook, transport: Transport, gate: Gate) -> ModelFor:

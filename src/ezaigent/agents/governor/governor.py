@@ -71,11 +71,7 @@ class Governor:
 
     async def admit(self, ask: Ask) -> Permit:
         """See ``Gate.admit``."""
-        if self._following is None:
-            self._following = asyncio.create_task(self._follow(), name="governor: listening")
-        if self._link.be_present():
-            for lane in self._lanes.values():
-                self._link.spawn(lane.shared.look())
+        self._listen()
         return await self.lane(ask.provider, ask.model).admit(ask)
 
     @property
@@ -96,16 +92,30 @@ class Governor:
     def blocked(self, models: Sequence[str]) -> ProviderFailure | None:
         """Return why none of ``models`` (as ``provider:name``) may be asked now; None if one may, as far as is known.
 
-        Nobody is asked for it: it is what this worker knows.
+        No model is asked for it: it is what this worker has heard. Those without a key are passed over. Call it on the
+        governor's event loop; a model that it is asked about for the first time is looked up in the background.
         """
+        self._listen()
         why: ProviderFailure | None = None
         for name in models:
             provider, _, model = name.partition(":")
+            if all(account.key is None for account in accounts_of(provider, self._settings)):
+                continue
+            if (provider, model) not in self._lanes:
+                self._link.spawn(self.lane(provider, model).shared.look())
             found = self.lane(provider, model).standing()
             if not isinstance(found, Closed):
                 return None
             why = why or found.failure
         return why
+
+    def _listen(self) -> None:
+        """Hear from now on what the other workers learn; look anew where something may have been missed."""
+        if self._following is None:
+            self._following = asyncio.create_task(self._follow(), name="governor: listening")
+        if self._link.be_present():
+            for lane in self._lanes.values():
+                self._link.spawn(lane.shared.look())
 
     async def _follow(self) -> None:
         async with self._link.bus.subscribe(CHANNEL) as messages:
