@@ -107,7 +107,7 @@ async def ours(url: str, agents: int, latency: float, folder: Path) -> dict[str,
     settings = Settings(
         home=folder,
         providers={"openai": ProviderSettings.model_validate({"base_url": f"{url}/openai/v1", "api_key": "k-bench"})},
-        profiles={"bench": ProfileSettings(model="openai:gpt-bench", context_window=200_000)},
+        profiles={"bench": ProfileSettings(model="openai:gpt-5.2", context_window=200_000)},
     )
     profile = load_profiles(settings)["bench"]
     db = await Database.open(f"sqlite:///{folder}/bench.db")
@@ -135,7 +135,7 @@ async def bare(url: str, agents: int, latency: float, _: Path) -> dict[str, floa
     from pydantic_ai.models.openai import OpenAIChatModel
     from pydantic_ai.providers.openai import OpenAIProvider
 
-    model = OpenAIChatModel("gpt-bench", provider=OpenAIProvider(base_url=f"{url}/openai/v1", api_key="k-bench"))
+    model = OpenAIChatModel("gpt-5.2", provider=OpenAIProvider(base_url=f"{url}/openai/v1", api_key="k-bench"))
     agent = Agent(model, instructions="You are a software engineer.")
 
     @agent.tool_plain
@@ -171,7 +171,7 @@ async def raw(url: str, agents: int, latency: float, _: Path) -> dict[str, float
                 {"role": "user", "content": f"Look {number} times."},
             ]
             while True:
-                body = {"model": "gpt-bench", "messages": messages, "tools": [tool]}
+                body = {"model": "gpt-5.2", "messages": messages, "tools": [tool]}
                 key = {"authorization": "Bearer k-bench"}
                 async with session.post(f"{url}/openai/v1/chat/completions", json=body, headers=key) as response:
                     message = (await response.json())["choices"][0]["message"]

@@ -169,7 +169,7 @@ async def test_one_call_finds_out_when_a_parked_model_answers_again(
     async with fleet(server, 2, redis=redis) as [one, other]:
         await refused(one)
         await quiet(one, other)
-        await asyncio.sleep(0.4)
+        await until(lambda: one.governor.blocked([GPT]) is None)  # its time is over, and nobody knows yet
         server.latency = 0.3  # so that the others come while the first one is under way
         answers = await asyncio.gather(
             *(worker.ask() for worker in (one, other) for _ in range(5)), return_exceptions=True
@@ -349,7 +349,8 @@ async def test_nothing_asks_by_itself(server: ModelServer, monkeypatch: pytest.M
     server.fail(Fault("quota"))
     async with fleet(server, 2) as [one, other]:
         await refused(one)
-        await asyncio.sleep(0.5)
+        await until(lambda: one.governor.blocked([GPT]) is None)
+        await quiet(one, other)
         assert len(server.requests) == 1
         assert (await other.ask()).text == "Hello."
 

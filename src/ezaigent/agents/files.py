@@ -11,18 +11,21 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from pydantic_ai import FunctionToolset, RunContext
+from pydantic_ai import RunContext
 from pydantic_ai.exceptions import ToolFailed
 from pydantic_ai_harness.filesystem import FileSystemToolset
 
 from ezaigent.agents.confined import NotPlainFile, open_for_reading, open_for_writing
 from ezaigent.agents.deps import Deps
+from ezaigent.agents.limits import clip
 
 READ_CHARS: Final = 48_000
 """Characters of complete lines that one ``read_file`` shows."""
 READ_BYTES: Final = 8 * 1024**2
 """Size in bytes above which ``read_file`` and ``edit_file`` refuse a file: it would be held in memory whole."""
 _RESULTS: Final = 500
+_FOUND_CHARS: Final = 64_000
+"""Characters that one ``grep`` shows: the harness bounds its matches, not their length."""
 _GIT: Final = [".git", ".git/*", "*/.git", "*/.git/*"]
 """Git's own files: a worktree's ``.git`` names folders of this machine, and hooks or config in one run as us."""
 _PROTECTED: Final = [".env", ".env.*", "*.pem", "*.key", "**/secrets*"]
@@ -177,12 +180,7 @@ async def grep(  # noqa: PLR0917 - a tool's schema, not an interface for people
         literal: Take the pattern as exact text.
         context: Lines to show around each match (0 to 20).
     """
-    return await ctx.deps.files.grep(
+    found = await ctx.deps.files.grep(
         pattern, path=path, glob=glob, ignore_case=ignore_case, literal=literal, context=context
     )
-
-
-FILE_TOOLS: Final = FunctionToolset[Deps](id="files", tools=[read_file, write_file, edit_file, list_files, grep])
-"""Declared once: every run shares the schemas."""
-
-__all__ = ["FILE_TOOLS", "READ_BYTES", "READ_CHARS", "TreeFiles"]
+    return clip(found, _FOUND_CHARS)

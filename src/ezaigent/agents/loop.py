@@ -19,14 +19,13 @@ from pydantic_ai_harness.repo_context import RepoContext
 from ezaigent.agents.compaction import compaction
 from ezaigent.agents.deps import Deps
 from ezaigent.agents.durability import AGENT_NAME, JournalDurability, JournaledModel
-from ezaigent.agents.files import FILE_TOOLS, TreeFiles
+from ezaigent.agents.files import TreeFiles
 from ezaigent.agents.instructions import CONTINUED, check_feedback, instructions, opening
 from ezaigent.agents.journal import Finished, RunJournal
-from ezaigent.agents.limits import ResultLimits
 from ezaigent.agents.models import Job, Outcome
-from ezaigent.agents.planning import PlanTool
-from ezaigent.agents.shell import SHELL_TOOLS
+from ezaigent.agents.planning import PLAN_GUIDE
 from ezaigent.agents.steering import Steering
+from ezaigent.agents.toolbox import TOOLBOX
 from ezaigent.core.change import CheckResult
 from ezaigent.core.errors import RunError
 from ezaigent.core.failpoints import reach
@@ -77,8 +76,6 @@ def _agent(job: Job, journal: RunJournal, model: Model) -> Agent[Deps, str]:
     capabilities: list[AbstractCapability[Deps]] = [
         Steering(journal, job.controls, max_steps=profile.max_steps),
         RepairToolArguments(),
-        PlanTool(),
-        ResultLimits(),
         compaction(profile.context_window or model.context_window, summariser=summariser),
         JournalDurability(journal, job.controls, job.workspace),
     ]
@@ -90,8 +87,8 @@ def _agent(job: Job, journal: RunJournal, model: Model) -> Agent[Deps, str]:
         model,
         name=AGENT_NAME,
         deps_type=Deps,
-        instructions=instructions(profile),
-        toolsets=[FILE_TOOLS, SHELL_TOOLS],
+        instructions=[instructions(profile), PLAN_GUIDE],
+        toolsets=[TOOLBOX],
         capabilities=capabilities,
         # Wrong arguments are common and cheap to mend; going on with them for ever is what the stuck detector ends.
         retries={"tools": 8, "output": 4},

@@ -1,11 +1,14 @@
-"""The plan tool of pydantic-ai's harness, declared once for all runs."""
+"""The plan tool of pydantic-ai's harness, declared once for all runs.
+
+Its reminder is left out: it would be a journaled read of the plan for each request. The plan stands in the history,
+and compaction leaves it there.
+"""
 
 from __future__ import annotations
 
 from typing import Final
 
-from pydantic_ai import RunContext
-from pydantic_ai.capabilities import AbstractCapability
+from pydantic_ai import RunContext, Tool
 from pydantic_ai_harness.planning import Planning, PlanningToolset, PlanStore
 
 from ezaigent.agents.deps import Deps
@@ -21,20 +24,8 @@ class _PlanOfRun(Planning[Deps]):
 
 # Only ``write_plan``, which is given the whole plan each time: a replayed run needs no plan from before.
 _PLANNING: Final = _PlanOfRun(tools=["write_plan"], inject=False)
-_TOOLS: Final = PlanningToolset[Deps](_PLANNING)
-_GUIDE: Final = str(_PLANNING.get_instructions())
 
-
-class PlanTool(AbstractCapability[Deps]):
-    """The harness's plan tool without its reminder, which would be a journaled read of the plan for each request.
-
-    The plan stands in the history, and compaction leaves it there.
-    """
-
-    def get_toolset(self) -> PlanningToolset[Deps]:
-        """Return the one toolset."""
-        return _TOOLS
-
-    def get_instructions(self) -> str:
-        """Return when to plan."""
-        return _GUIDE
+PLAN_TOOLS: Final[tuple[Tool[Deps], ...]] = tuple(PlanningToolset[Deps](_PLANNING).tools.values())
+"""The one tool, with its schema."""
+PLAN_GUIDE: Final = str(_PLANNING.get_instructions())
+"""What an agent is told about when to plan."""

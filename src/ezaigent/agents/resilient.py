@@ -12,6 +12,7 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, Final, Self
 
 from pydantic_ai.messages import ModelMessage, ModelResponse
@@ -29,7 +30,7 @@ from ezaigent.agents.provider_errors import ProviderFailure, classify
 from ezaigent.agents.providers import build_model, key_of, secrets_of
 from ezaigent.agents.transport import Heard, Transport, listening
 from ezaigent.core.errors import RunError, UnavailableError
-from ezaigent.core.money import usd
+from ezaigent.core.money import NANO
 from ezaigent.core.settings import ProviderSettings, Settings
 from ezaigent.costs import CallRecord, Outcome, context_window, worst_case
 
@@ -284,7 +285,7 @@ class ResilientModel(WrapperModel):
         record = record_of(response, provider=provider, model=model, base_url=base_url)
         hold.pay(record)
         if record.cost_nusd is not None:
-            response.usage.cost = usd(record.cost_nusd)  # else the library would look the price up once more
+            response.usage.cost = Decimal(record.cost_nusd) / NANO  # else the library would look it up once more
         if self._measured:
             self._measure.answered(self._asked, call.messages, call.parameters, record.input_tokens)
         return response

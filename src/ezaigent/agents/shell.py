@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from pydantic_ai import FunctionToolset, RunContext
+from pydantic_ai import RunContext
 
 from ezaigent.agents.deps import Deps
+from ezaigent.agents.limits import clip
 from ezaigent.core.failpoints import reach
 
 if TYPE_CHECKING:
     from ezaigent.workspaces import CommandResult
 
 _SHOWN: Final = 24_000
-"""Characters of output that the model is shown: the start and the end, where commands say what matters."""
+"""Characters of output that the model is shown."""
 _TIMEOUT: Final = 1800.0
 """Seconds that the model may ask for at most; the sandbox's own limit holds as well."""
 
@@ -35,8 +36,7 @@ def render(result: CommandResult) -> str:
     """Return what the model sees of a command: its output, cut in the middle, and how it ended. Never its duration."""
     output = result.output.rstrip("\n")
     if len(output) > _SHOWN:
-        half = _SHOWN // 2
-        output = f"{output[:half]}\n[… {len(output) - _SHOWN:,} characters left out …]\n{output[-half:]}"
+        output = clip(output, _SHOWN)
     elif result.truncated:
         output = f"{output}\n[… output cut at the sandbox's limit …]"
     if result.timed_out:
@@ -46,7 +46,3 @@ def render(result: CommandResult) -> str:
     else:
         end = f"[exit code {result.exit_code}]"
     return f"{output}\n{end}" if output else end
-
-
-SHELL_TOOLS: Final = FunctionToolset[Deps](id="shell", tools=[shell])
-"""Declared once: every run shares the schema."""

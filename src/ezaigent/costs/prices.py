@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from ezaigent.core.money import nano_usd
 
 if TYPE_CHECKING:
+    from genai_prices.data_snapshot import DataSnapshot
     from genai_prices.types import ModelInfo, ModelPrice, Provider
 
 NATIVE: Final = frozenset({"anthropic", "openai", "google", "mistral", "deepseek"})
@@ -160,9 +161,26 @@ def _find(provider: str, model: str, base_url: str | None) -> tuple[Provider, Mo
     from genai_prices.data_snapshot import get_snapshot
 
     snapshot = get_snapshot()
-    known = provider in NATIVE or (
-        not private_host(base_url) and any(entry.id == provider for entry in snapshot.providers)
-    )
+    if snapshot is not _looked_up.get("snapshot"):
+        _looked_up.clear()
+        _looked_up["snapshot"] = snapshot
+    place = (provider, model, private_host(base_url))
+    if place not in _looked_up:
+        _looked_up[place] = _look_up(snapshot, *place)
+    return _looked_up[place]
+
+
+_looked_up: dict[object, Any] = {}
+"""Models found in the table in use: a look tries the names of every model that the provider has."""
+
+
+def _look_up(
+    snapshot: DataSnapshot,
+    provider: str,
+    model: str,
+    private: bool,  # noqa: FBT001 - a key
+) -> tuple[Provider, ModelInfo] | None:
+    known = provider in NATIVE or (not private and any(entry.id == provider for entry in snapshot.providers))
     if not known:
         return None
     try:
