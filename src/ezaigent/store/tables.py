@@ -262,3 +262,46 @@ workers = Table(
     _time("seen_at"),
     _text("info"),
 )
+
+seats = Table(
+    "seats",
+    metadata,
+    _key("agent", primary_key=True),
+    _key("profile"),
+    _maybe_key("worker", index=True),  # NULL: ordered, and no worker hosts it yet
+    Column("pinned", Boolean, nullable=False),  # asked for by a person: the autoscaler counts it and leaves it alone
+    _time("ordered_at"),
+    _maybe_time("ready_at"),
+    _maybe_text("leaving"),  # the reason; the agent takes no further task and its seat goes when it has none
+    _maybe_time("leaving_at"),
+    Column("recallable", Boolean, nullable=False),
+)
+
+leaders = Table(
+    "leaders",
+    metadata,
+    _key("office", primary_key=True),
+    _maybe_key("holder"),
+    _whole("fence"),
+    _time("until"),
+    _text("state"),  # what the office remembers from one holder to the next
+)
+
+decisions = Table(
+    "decisions",
+    metadata,
+    Column("id", Big, Identity(), primary_key=True),
+    _time("at"),
+    _key("pool"),
+    _text("data"),
+    Index("ix_decisions_pool", "pool", "id"),
+)
+
+overrides = Table(
+    "overrides",
+    metadata,
+    _key("name", primary_key=True),
+    _text("value"),
+    _text("by"),
+    _time("updated_at"),
+)

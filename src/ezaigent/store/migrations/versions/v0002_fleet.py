@@ -1,0 +1,68 @@
+"""The fleet: seats of agents, elected leaders, the autoscaler's decisions, settings changed at run time."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from alembic import op
+
+revision: str = "0002"
+down_revision: str | None = "0001"
+branch_labels: Sequence[str] | None = None
+depends_on: Sequence[str] | None = None
+
+
+def _key() -> Any:
+    return sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
+
+
+def _time() -> Any:
+    return sa.Double[float]()
+
+
+def _big() -> Any:
+    return sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+
+
+def upgrade() -> None:
+    """Create the fleet's tables."""
+    op.create_table(
+        "seats",
+        sa.Column("agent", _key(), nullable=False),
+        sa.Column("profile", _key(), nullable=False),
+        sa.Column("worker", _key(), nullable=True),
+        sa.Column("pinned", sa.Boolean(), nullable=False),
+        sa.Column("ordered_at", _time(), nullable=False),
+        sa.Column("ready_at", _time(), nullable=True),
+        sa.Column("leaving", sa.Text(), nullable=True),
+        sa.Column("leaving_at", _time(), nullable=True),
+        sa.Column("recallable", sa.Boolean(), nullable=False),
+        sa.PrimaryKeyConstraint("agent", name=op.f("pk_seats")),
+    )
+    op.create_index(op.f("ix_seats_worker"), "seats", ["worker"], unique=False)
+    op.create_table(
+        "leaders",
+        sa.Column("office", _key(), nullable=False),
+        sa.Column("holder", _key(), nullable=True),
+        sa.Column("fence", _big(), nullable=False),
+        sa.Column("until", _time(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("office", name=op.f("pk_leaders")),
+    )
+    op.create_table(
+        "decisions",
+        sa.Column("id", _big(), sa.Identity(), nullable=False),
+        sa.Column("at", _time(), nullable=False),
+        sa.Column("pool", _key(), nullable=False),
+        sa.Column("data", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_decisions")),
+    )
+    op.create_index("ix_decisions_pool", "decisions", ["pool", "id"], unique=False)
+    op.create_table(
+        "overrides",
+        sa.Column("name", _key(), nullable=False),
+        sa.Column("value", sa.Text(), nullable=False),
+        sa.Column("by", sa.Text(), nullable=False),
+        sa.Column("updated_at", _time(), nullable=False),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_overrides")),
+    )
