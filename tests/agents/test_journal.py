@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
 from ezaigent.agents import Journal, Step
 from ezaigent.agents.journal import Finished, JournalMismatch, RunJournal
 from ezaigent.agents.meter import Meter
-from ezaigent.core.errors import StaleFence
+from ezaigent.core.errors import StaleFence, StoreUnavailable
 from ezaigent.core.settings import QueueSettings
 from ezaigent.costs import CallRecord
-from ezaigent.store import Database, EventLog, Sql
+from ezaigent.store import Connection, Database, EventLog, Sql
 from ezaigent.tasks import Claim, NewTask, Slot, TaskQueue
 
 
@@ -62,8 +64,8 @@ async def test_each_step_is_counted_in_its_task_and_in_its_run(db: Database, que
 
     assert journal.steps == 3
     assert (await queue.get(first.task.id)).steps == 3, "a replayed step is not counted again"
-    runs = await db.read(Sql("SELECT id, steps FROM runs ORDER BY fence").all)
-    assert [tuple(row) for row in runs] == [(first.run_id, 2), (second.run_id, 1)]
+    runs = await db.read(Sql("SELECT fence, count(*) FROM journal GROUP BY fence ORDER BY fence").all)
+    assert [tuple(row) for row in runs] == [(first.fence, 2), (second.fence, 1)]
     assert (await queue.finish(second, None)).steps == 3
 
 
@@ -87,7 +89,6 @@ async def test_a_run_that_lost_its_task_leaves_nothing(db: Database, queue: Task
     assert await Journal(db).load(second.task.id, second.task.session) == []
     assert (await queue.get(first.task.id)).steps == 0
     assert await EventLog(db).head() == before
-    assert await db.read(Sql("SELECT steps FROM runs").all) == [(0,), (0,)]
 
 
 async def test_a_step_is_as_large_as_its_own_result_however_long_the_history(db: Database, queue: TaskQueue) -> None:
@@ -104,7 +105,9 @@ async def test_another_step_than_the_recorded_one_is_told_and_the_journal_can_be
     db: Database, queue: TaskQueue
 ) -> None:
     claim = await begun(queue)
-    await append(RunJournal(db, claim, []), b"1")
+    first = RunJournal(db, claim, [])
+    done = Finished(b"1", "shell")
+    await first.append("run__tool", "tool", done, started=time.monotonic(), checkpoint="c0ffee")
     journal = RunJournal(db, claim, await Journal(db).load(claim.task.id, 1))
     assert journal.replaying
     assert journal.upcoming() == "run__tool"
@@ -114,7 +117,56 @@ async def test_another_step_than_the_recorded_one_is_told_and_the_journal_can_be
     assert not journal.replaying
     assert journal.upcoming() is None
     await append(journal, b"anew")
-    assert [record.payload for record in await Journal(db).load(claim.task.id, 1)] == [b"anew"]
+
+    again = RunJournal(db, claim, await Journal(db).load(claim.task.id, 1))
+    assert again.restarted
+    assert again.checkpoint == await Journal(db).last_checkpoint(claim.task.id, 1) == "c0ffee", "the tree is kept"
+    assert again.recall("run__tool", "tool", "shell") == b"anew"
+    assert not again.replaying
+
+
+class Away:
+    """A database whose commits get lost, or are made without an answer, before it works again."""
+
+    def __init__(self, db: Database, *outages: bool) -> None:
+        self._db = db
+        self._outages = list(outages)
+        """Whether each of the first writes is made before the answer is lost."""
+
+    async def write(self, fn: Callable[[Connection], Any], *, single: bool = False) -> Any:
+        made = self._outages.pop(0) if self._outages else None
+        if made is not False:
+            result = await self._db.write(fn, single=single)
+            if made is None:
+                return result
+        raise StoreUnavailable("away")
+
+
+@pytest.mark.parametrize("outages", [(False,), (True,), (False, True), (False, False)])
+async def test_a_finished_step_is_written_once_however_the_store_comes_and_goes(
+    db: Database, queue: TaskQueue, outages: tuple[bool, ...]
+) -> None:
+    claim, meter = await begun(queue), Meter()
+    journal = RunJournal(cast("Database", Away(db, *outages)), claim, [], meter=meter)
+    meter.add(CallRecord(provider="openai", model="gpt-test", input_tokens=5, cost_nusd=7), None)
+    await append(journal, b"paid for")
+    await append(journal, b"next")
+    assert [one.payload for one in await Journal(db).load(claim.task.id, 1)] == [b"paid for", b"next"]
+    assert await db.read(Sql("SELECT step, input_tokens, cost_nusd FROM usage").all) == [(0, 5, 7)]
+    assert [one.data["step"] for one in await EventLog(db).read(0, kinds=["run.step"])] == [0, 1]
+
+
+async def test_what_a_cancelled_step_used_is_written_by_the_next(db: Database, queue: TaskQueue) -> None:
+    claim, meter = await begun(queue), Meter()
+    journal = RunJournal(cast("Database", Away(db, *[False] * 99)), claim, [], meter=meter)
+    meter.add(CallRecord(provider="openai", model="gpt-test", input_tokens=5, cost_nusd=7), None)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.1):
+            await append(journal, b"lost")
+    last = RunJournal(db, claim, [], meter=meter)
+    await last.close()
+    assert await db.read(Sql("SELECT input_tokens, cost_nusd FROM usage").all) == [(5, 7)]
+    assert await Journal(db).load(claim.task.id, 1) == []
 
 
 async def test_notes_and_lost_calls_are_written_without_a_step(db: Database, queue: TaskQueue) -> None:

@@ -11,26 +11,38 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
 
 import orjson
+import structlog
 
 from ezaigent.agents import queries
 from ezaigent.agents.models import Step
 from ezaigent.agents.queries import Record
-from ezaigent.core.errors import ControlSignal, UnavailableError
+from ezaigent.core.errors import ConflictError, ControlSignal, StoreUnavailable, UnavailableError
 from ezaigent.costs import settle
 from ezaigent.store import NewEvent, emit_many
 from ezaigent.tasks import Claim, Message, deliver_messages, guard, pending_messages
 
 if TYPE_CHECKING:
     from ezaigent.agents.meter import Meter
+    from ezaigent.costs import CallRecord
     from ezaigent.store import Connection, Database
 
+_Unwritten: TypeAlias = "tuple[list[NewEvent], list[tuple[CallRecord, str | None]], asyncio.Event]"
+
+log = structlog.get_logger(__name__)
+
 What = Literal["model", "tool", "check", "message"]
+
+RESTART: Final = "run__restart"
+"""Name of the step that begins a journal in place of one that could not be gone on with."""
+_AGAIN: Final = 0.5
+"""Seconds, at most, between two tries to write a step."""
 
 
 class JournalMismatch(Exception):
@@ -46,6 +58,17 @@ class Finished:
     """The model that answered, the tool, or the first check."""
     data: dict[str, Any] | None = None
     """Further facts for the event."""
+
+
+class _Entry(NamedTuple):
+    """A finished step as it is to be written."""
+
+    name: str
+    what: What
+    done: Finished
+    ms: float
+    checkpoint: str | None = None
+    messages: Sequence[Message] = ()
 
 
 class Journal:
@@ -93,6 +116,10 @@ class RunJournal:
         """Commit of the last step that changed files."""
         self.changes = 0
         """Steps so far, replayed or not, that changed files."""
+        self.restarted = False
+        """Whether the conversation began anew on the tree that an earlier one left."""
+        if records and records[0].name == RESTART:
+            self._restart(records[0].checkpoint)
 
     @property
     def steps(self) -> int:
@@ -133,7 +160,7 @@ class RunJournal:
         ``started`` is ``time.monotonic()`` of its beginning.
         """
         ms = (time.monotonic() - started) * 1000
-        await self._write(name, what, done, ms, checkpoint)
+        await self._write(_Entry(name, what, done, ms, checkpoint))
         self._tell(what, done.label, ms, checkpoint, replayed=False)
 
     async def deliver(self, name: str) -> bytes | None:
@@ -143,7 +170,7 @@ class RunJournal:
         if not messages:
             return None
         done = Finished(orjson.dumps([{"by": one.by, "text": one.text} for one in messages]), messages[0].by)
-        await self._write(name, "message", done, 0.0, None, messages=messages)
+        await self._write(_Entry(name, "message", done, 0.0, messages=messages))
         self._tell("message", done.label, 0.0, None, replayed=False)
         return done.payload
 
@@ -156,19 +183,19 @@ class RunJournal:
         task.add_done_callback(self._flushed)
 
     async def flush(self) -> None:
-        """Write the notes, and the usage of calls that ended without a step. Raises nothing for a lost fence."""
-        notes, self._notes = self._notes, []
-        calls = [] if self._meter is None else self._meter.drain()
-        if not notes and not calls:
-            return
+        """Write the notes, and the usage of calls that ended without a step; what fails is kept for the next write."""
         claim, step = self._claim, self._next
+        with self._unwritten() as (notes, calls, handed):
+            if not notes and not calls:
+                return
 
-        def write(conn: Connection) -> None:
-            guard(conn, claim.task.id, claim.fence)
-            settle(conn, claim, calls, step=step)
-            emit_many(conn, notes)
+            def write(conn: Connection) -> None:
+                handed.set()
+                guard(conn, claim.task.id, claim.fence)
+                settle(conn, claim, calls, step=step)
+                emit_many(conn, notes)
 
-        await self._db.write(write)
+            await self._db.write(write)
 
     async def close(self) -> None:
         """Write what is still unwritten; a run that lost its task, or its database, has nothing more to say."""
@@ -178,54 +205,101 @@ class RunJournal:
             await self.flush()
 
     async def forget(self) -> None:
-        """Discard the session's journal, which does not fit the program, and begin at its start."""
+        """Discard the session's journal, which does not fit the program, and begin anew on the tree that it left."""
         claim = self._claim
-
-        def write(conn: Connection) -> None:
-            guard(conn, claim.task.id, claim.fence)
-            queries.discard_steps(conn, claim.task.id, claim.task.session)
-
-        await self._db.write(write)
-        self._records, self._known, self._next = [], 0, 0
-
-    async def _write(
-        self,
-        name: str,
-        what: What,
-        done: Finished,
-        ms: float,
-        checkpoint: str | None,
-        *,
-        messages: Sequence[Message] = (),
-    ) -> None:
-        claim, seq = self._claim, self._next
         task_id, session = claim.task.id, claim.task.session
-        calls = [] if self._meter is None else self._meter.drain()
-        notes, self._notes = self._notes, []
-        data = {"step": seq, "what": what, "name": done.label, "ms": round(ms, 1), "files_changed": bool(checkpoint)}
-        events = [*notes, NewEvent("run.step", task_id, claim.run_id, claim.agent, data | (done.data or {}))]
+        told = NewEvent("run.restarted", task_id, claim.run_id, claim.agent)
 
-        def write(conn: Connection) -> None:
-            if not queries.count_step(conn, task_id, claim.fence, claim.run_id):
-                guard(conn, task_id, claim.fence)  # says why
-            queries.insert_step(
+        def write(conn: Connection) -> str | None:
+            guard(conn, task_id, claim.fence)
+            checkpoint = queries.last_checkpoint(conn, task_id, session)
+            queries.discard_steps(conn, task_id, session)
+            queries.append_step(
                 conn,
                 task_id=task_id,
                 session=session,
-                seq=seq,
+                seq=0,
                 fence=claim.fence,
-                name=name,
-                payload=done.payload,
+                name=RESTART,
+                payload=b"",
                 checkpoint=checkpoint,
+                events=[told],
             )
-            deliver_messages(
-                conn, [one.id for one in messages], agent=claim.agent, task_id=task_id, run_id=claim.run_id
-            )
-            settle(conn, claim, calls, step=seq)
-            emit_many(conn, events)
+            return checkpoint
 
-        await self._db.write(write)
+        checkpoint = await self._db.write(write)
+        self._records = [None]
+        self._known, self._next = 1, 0
+        self._restart(checkpoint)
+
+    def _restart(self, checkpoint: str | None) -> None:
+        self._records[0] = None
+        self.restarted = True
         self._advance(checkpoint)
+
+    async def _write(self, entry: _Entry) -> None:
+        """Write the step, again while the store is away: what was paid for is not thrown away for an outage.
+
+        It ends with the run, which a worker that stops cancels.
+        """
+        told = False
+        while True:
+            try:
+                await self._try(entry)
+                break
+            except StoreUnavailable as error:
+                if not told:
+                    log.warning("a step cannot be journaled yet; trying again", reason=str(error))
+                told = True
+            await asyncio.sleep(random.uniform(0, _AGAIN))  # noqa: S311 - spreads load, keeps no secret
+        self._advance(entry.checkpoint)
+
+    async def _try(self, entry: _Entry) -> None:
+        claim, seq = self._claim, self._next
+        task_id, session = claim.task.id, claim.task.session
+        data = {"step": seq, "what": entry.what, "name": entry.done.label, "ms": round(entry.ms, 1)}
+        data |= {"files_changed": bool(entry.checkpoint), **(entry.done.data or {})}
+        event = NewEvent("run.step", task_id, claim.run_id, claim.agent, data)
+        with self._unwritten() as (notes, calls, handed):
+
+            def write(conn: Connection) -> None:
+                handed.set()
+                if not queries.append_step(
+                    conn,
+                    task_id=task_id,
+                    session=session,
+                    seq=seq,
+                    fence=claim.fence,
+                    name=entry.name,
+                    payload=entry.done.payload,
+                    checkpoint=entry.checkpoint,
+                    events=[*notes, event],
+                ):
+                    guard(conn, task_id, claim.fence)  # says why
+                    if queries.recorded_by(conn, task_id, session, seq) != claim.fence:
+                        raise ConflictError(f"step {seq} of task {task_id} was written by another run")
+                    return  # by this one: the answer to the commit was lost, and everything else went with it
+                received = [one.id for one in entry.messages]
+                deliver_messages(conn, received, agent=claim.agent, task_id=task_id, run_id=claim.run_id)
+                settle(conn, claim, calls, step=seq)
+
+            await self._db.write(write, single=not calls and not entry.messages)
+
+    @contextlib.contextmanager
+    def _unwritten(self) -> Generator[_Unwritten]:
+        """Hand out the notes and calls that wait to be written; take them back where that surely did not happen."""
+        notes, self._notes = self._notes, []
+        calls = [] if self._meter is None else self._meter.drain()
+        handed = asyncio.Event()
+        try:
+            yield notes, calls, handed
+        except BaseException as error:
+            # A cancelled caller cannot know whether a transaction that had begun was committed.
+            if not handed.is_set() or not isinstance(error, asyncio.CancelledError):
+                self._notes[:0] = notes
+                if self._meter is not None:
+                    self._meter.put_back(calls)
+            raise
 
     def _advance(self, checkpoint: str | None) -> None:
         self._next += 1

@@ -42,13 +42,13 @@ _UNLIMITED: Final = UsageLimits(request_limit=None)
 _checks = TypeAdapter(tuple[CheckResult, ...])
 
 
-async def work(job: Job, journal: RunJournal, model: Model, *, continued: bool) -> Outcome:
+async def work(job: Job, journal: RunJournal, model: Model) -> Outcome:
     """Work the task to its end. Raises as ``Runtime.run``, and ``JournalMismatch``."""
     task = job.claim.task
     agent = _agent(job, journal, model)
     deps = Deps(job.workspace, TreeFiles(job.workspace.path), InMemoryPlanStore(), task.scope)
     # The mechanic takes its task by the word; what it should know is told to models only.
-    notes = [] if job.profile.offline else [*job.workspace.notes, *([CONTINUED] if continued else [])]
+    notes = [] if job.profile.offline else [*job.workspace.notes, *([CONTINUED] if journal.restarted else [])]
     prompt, history = opening(task, notes=notes), None
     rounds = 0
     while True:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from ezaigent.costs import CallRecord, Outcome, price_call
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pydantic_ai.messages import ModelResponse
 
 
@@ -59,6 +61,10 @@ class Meter:
         """Note a call without an answer: ``refused`` cost nothing, the cost of a ``lost`` one is unknown."""
         cost = 0 if outcome == "refused" else None
         self.add(CallRecord(provider=provider, model=model, cost_nusd=cost, outcome=outcome), reservation)
+
+    def put_back(self, calls: Sequence[tuple[CallRecord, str | None]]) -> None:
+        """Take back drained calls that could not be written; they are drained again before newer ones."""
+        self._calls[:0] = calls
 
     def drain(self) -> list[tuple[CallRecord, str | None]]:
         """Return the calls since the last time, oldest first, each with its reservation, and forget them."""

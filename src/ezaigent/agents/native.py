@@ -70,12 +70,12 @@ class NativeRuntime:
         try:
             with job.controls.running():
                 try:
-                    return await work(job, journal, self._model_for(job, meter, journal), continued=False)
+                    return await work(job, journal, self._model_for(job, meter, journal))
                 except JournalMismatch:
                     # Written by another version, it can't be gone on with: the conversation starts anew on the tree
                     # as it is. What was paid stays counted, what was changed stays in the tree.
                     await journal.forget()
-                    return await work(job, journal, self._model_for(job, meter, journal), continued=True)
+                    return await work(job, journal, self._model_for(job, meter, journal))
         finally:
             await _unhurried(journal.close())
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from ezaigent.store import Sql
+from ezaigent.store import Sql, ToldInsert
 
 if TYPE_CHECKING:
-    from ezaigent.store import Connection
+    from collections.abc import Sequence
+
+    from ezaigent.store import Connection, NewEvent
 
 
 class Record(NamedTuple):
@@ -19,14 +21,14 @@ class Record(NamedTuple):
     checkpoint: str | None
 
 
-_insert = Sql(
-    "INSERT INTO journal (task_id, session, seq, fence, name, payload, checkpoint, at)"
-    " VALUES ($1, $2, $3, $4, $5, $6, $7, {now})"
+# The task's row stays locked until the transaction ends, so nobody can claim the task in between.
+_owned = "SELECT 1 FROM tasks WHERE id = $2 AND fence = $5 AND state = 'running' {for_update}"
+_insert = ToldInsert(
+    "INSERT INTO journal (task_id, session, seq, fence, name, payload, checkpoint, at)"  # noqa: S608 - our own text
+    " SELECT $2, CAST($3 AS integer), CAST($4 AS integer), CAST($5 AS bigint), $6, $7, $8, {now}"
+    f" FROM ({_owned}) AS owned WHERE true ON CONFLICT DO NOTHING"
 )
-_count_in_task = "UPDATE tasks SET steps = steps + 1 WHERE id = $1 AND fence = $2 AND state = 'running'"
-_count_in_run = "UPDATE runs SET steps = steps + 1 WHERE id = $3"
-_count_both = Sql(sqlite=_count_in_task, postgresql=f"WITH run AS ({_count_in_run}) {_count_in_task}")
-_count_rest = Sql(_count_in_run.replace("$3", "$1"))
+_recorded = Sql("SELECT fence FROM journal WHERE task_id = $1 AND session = $2 AND seq = $3")
 _load = Sql("SELECT seq, name, payload, checkpoint FROM journal WHERE task_id = $1 AND session = $2 ORDER BY seq")
 _last_checkpoint = Sql(
     "SELECT checkpoint FROM journal WHERE task_id = $1 AND session = $2 AND checkpoint IS NOT NULL"
@@ -35,19 +37,7 @@ _last_checkpoint = Sql(
 _discard = Sql("DELETE FROM journal WHERE task_id = $1 AND session = $2")
 
 
-def count_step(conn: Connection, task_id: str, fence: int, run_id: str) -> bool:
-    """Count one step in the run's task and in the run; False where the task is not the run's any more.
-
-    The task's row stays locked until the transaction ends. Where it is False the transaction must be given up.
-    """
-    if not _count_both.run(conn, task_id, fence, *((run_id,) if conn.dialect.name == "postgresql" else ())):
-        return False
-    if conn.dialect.name != "postgresql":  # there it was the same statement: a round trip less
-        _count_rest.run(conn, run_id)
-    return True
-
-
-def insert_step(
+def append_step(
     conn: Connection,
     *,
     task_id: str,
@@ -57,9 +47,16 @@ def insert_step(
     name: str,
     payload: bytes,
     checkpoint: str | None,
-) -> None:
-    """Append one step. The primary key refuses a second step in the same place."""
-    _insert.run(conn, task_id, session, seq, fence, name, payload, checkpoint)
+    events: Sequence[NewEvent],
+) -> bool:
+    """Append one step and tell ``events``; False where the task is not the run's any more or the step is there."""
+    return _insert(conn, events, task_id, session, seq, fence, name, payload, checkpoint)
+
+
+def recorded_by(conn: Connection, task_id: str, session: int, seq: int) -> int | None:
+    """Return the fence of the run that wrote this step; None where nobody did."""
+    row = _recorded.first(conn, task_id, session, seq)
+    return None if row is None else row[0]
 
 
 def load_steps(conn: Connection, task_id: str, session: int) -> list[Record]:

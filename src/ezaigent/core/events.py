@@ -50,6 +50,13 @@ KINDS: Final[dict[str, str]] = {
     "agent.unhosted": "An agent lost its worker and waits for another one; data: profile, worker, reason.",
     "worker.started": "A worker process is ready; data: worker, host, pid, version, sandbox, agents.",
     "worker.stopped": "A worker process ended in order; data: worker, reason.",
+    "audit.change": "A user or program asked for a change over HTTP, before it was made; "
+    "data: by, via, access, address, action, target, request.",
+    "audit.refused": "A user or program asked for a change that it may not make; "
+    "data: by, via, access, address, action, target, request.",
+    "audit.login": "A person signed in; data: by, address.",
+    "audit.login_failed": "Somebody tried to sign in and was refused; data: by, address, reason.",
+    "audit.credential": "A user or a token was made or removed; data: what, name, done, by, address.",
     "live.lost": "The live bus cannot be reached; work goes on by polling; data: reason.",
     "live.restored": "The live bus is back; data: reason.",
 }

@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 
 from ezaigent.store import tables
 from ezaigent.store.database import Database, Subscription, now
-from ezaigent.store.events import EventLog, NewEvent, emit, emit_many
+from ezaigent.store.events import EventLog, NewEvent, ToldInsert, emit, emit_many
 from ezaigent.store.migrate import HEAD as SCHEMA
 from ezaigent.store.migrate import current as schema_of
 from ezaigent.store.sql import BulkInsert, BulkUpdate, Sql
@@ -23,6 +23,7 @@ __all__ = [
     "NewEvent",
     "Sql",
     "Subscription",
+    "ToldInsert",
     "emit",
     "emit_many",
     "now",

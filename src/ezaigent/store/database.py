@@ -108,7 +108,7 @@ class Database:
                 raise
         return db
 
-    async def write(self, fn: Callable[[Connection], T], *, apart: bool = False) -> T:
+    async def write(self, fn: Callable[[Connection], T], *, apart: bool = False, single: bool = False) -> T:
         """Run ``fn`` in a transaction and return its result once it is durable.
 
         What many callers write at the same time shares one commit. An error of ``fn`` is raised here and takes back
@@ -116,9 +116,12 @@ class Database:
 
         ``apart`` lets PostgreSQL run it on a second connection, beside the other writes. Only for functions that
         never wait for a locked row: two transactions of one process that wait for each other would come to a stop.
+
+        ``single`` says that ``fn`` runs one statement and, where that did its work, no other: when it comes alone
+        PostgreSQL gets it in one round trip, as a transaction by itself.
         """
         lane = self._apart if apart and self.dialect == "postgresql" else self._lane
-        result: T = await lane.write(fn)
+        result: T = await lane.write(fn, single=single)
         return result
 
     async def read(self, fn: Callable[[Connection], T]) -> T:

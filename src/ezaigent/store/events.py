@@ -52,14 +52,12 @@ _ORDERED: Final = f"(SELECT * FROM {recordset(events, _COLUMNS, place='place')} 
 _INTO: Final = f"INSERT INTO events (seq, {', '.join(_COLUMNS)})"
 _write_more = Sql(postgresql=f"{_INTO} {_DRAW} FROM {_ORDERED}")
 # The lock is a row of the join, so it is held before the first number is drawn.
-_write_first = Sql(
-    postgresql=f"""
-    WITH floor AS MATERIALIZED (
-        SELECT pg_advisory_xact_lock_shared(
-            {_LOCK_SPACE} | CASE WHEN is_called THEN last_value ELSE last_value - 1 END)
-        FROM events_seq_seq)
-    {_INTO} {_DRAW} FROM floor CROSS JOIN {_ORDERED}"""  # noqa: S608 - constants
-)
+_FLOOR_CTE: Final = f"""floor AS MATERIALIZED (
+    SELECT pg_advisory_xact_lock_shared(
+        {_LOCK_SPACE} | CASE WHEN is_called THEN last_value ELSE last_value - 1 END)
+    FROM events_seq_seq)"""  # noqa: S608 - constants
+_FROM_TOLD: Final = f"FROM floor CROSS JOIN told CROSS JOIN {_ORDERED}"
+_write_first = Sql(postgresql=f"WITH {_FLOOR_CTE} {_INTO} {_DRAW} FROM floor CROSS JOIN {_ORDERED}")
 
 
 def emit(
@@ -79,23 +77,52 @@ def emit_many(conn: Connection, rows: Sequence[NewEvent]) -> None:
     """Write events, in this order, in the caller's transaction; each kind must be listed in ``KINDS``."""
     if not rows:
         return
-    for row in rows:
-        if row.kind not in KINDS:
-            raise ValueError(f"unknown event kind {row.kind!r}: list it in core/events.py")
-    values = [
-        (row.at, row.kind, row.task_id, row.run_id, row.agent, orjson.dumps(row.data).decode() if row.data else "{}")
-        for row in rows
-    ]
+    values = _values(rows)
     conn.info[_EMITTED] = True
     if conn.dialect.name == "sqlite":
         clock = time.time()
         _insert(conn, [(clock, *value[1:]) if value[0] is None else value for value in values])
         return
-    if conn.info.get(_FLOOR) is (present := conn.get_transaction()):
+    present = conn.get_transaction()
+    if present is not None and conn.info.get(_FLOOR) is present:
         _write_more.run(conn, records(_COLUMNS, values))
     else:
         _write_first.run(conn, records(_COLUMNS, values))
         conn.info[_FLOOR] = present
+
+
+class ToldInsert:
+    """An insertion of one row and the events that tell it: on PostgreSQL one statement, and so one round trip.
+
+    Where the row is not inserted, nothing is told.
+    """
+
+    def __init__(self, text: str) -> None:
+        """``text`` is an ``INSERT`` whose parameters begin at ``$2``."""
+        self._insert = Sql(
+            sqlite=text, postgresql=f"WITH {_FLOOR_CTE}, told AS ({text} RETURNING 1) {_INTO} {_DRAW} {_FROM_TOLD}"
+        )
+
+    def __call__(self, conn: Connection, rows: Sequence[NewEvent], *params: Any) -> bool:
+        """Insert and tell ``rows``, at least one; return whether the row was inserted."""
+        if conn.dialect.name == "sqlite":
+            inserted = self._insert.run(conn, None, *params) > 0
+            emit_many(conn, rows if inserted else ())
+            return inserted
+        inserted = self._insert.run(conn, records(_COLUMNS, _values(rows)), *params) > 0
+        if inserted:
+            conn.info[_EMITTED] = True
+        return inserted
+
+
+def _values(rows: Sequence[NewEvent]) -> list[tuple[Any, ...]]:
+    for row in rows:
+        if row.kind not in KINDS:
+            raise ValueError(f"unknown event kind {row.kind!r}: list it in core/events.py")
+    return [
+        (row.at, row.kind, row.task_id, row.run_id, row.agent, orjson.dumps(row.data).decode() if row.data else "{}")
+        for row in rows
+    ]
 
 
 def savepoint_lost(conn: Connection) -> None:

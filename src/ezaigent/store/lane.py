@@ -23,6 +23,8 @@ class Write:
 
     fn: Callable[[Connection], Any]
     future: asyncio.Future[Any]
+    single: bool = False
+    """Whether the function runs one statement only."""
     result: Any = None
     error: Exception | None = None
 
@@ -64,14 +66,14 @@ class WriteLane:
         self._task: asyncio.Task[None] | None = None
         self._closed = False
 
-    async def write(self, fn: Callable[[Connection], Any]) -> Any:
+    async def write(self, fn: Callable[[Connection], Any], *, single: bool = False) -> Any:
         """Run ``fn`` in a transaction and return its result after the commit.
 
         A caller that is cancelled before its function began takes it back; after that it may still be committed.
         """
         if self._closed:
             raise StoreUnavailable("the database is closed: nothing can be written any more")
-        write = Write(fn, asyncio.get_running_loop().create_future())
+        write = Write(fn, asyncio.get_running_loop().create_future(), single)
         self._waiting.append(write)
         if self._task is None:
             self._task = asyncio.create_task(self._run(), name="write lane")

@@ -51,6 +51,7 @@ class PostgresBackend:
         self._reader = self._engine.execution_options(isolation_level="AUTOCOMMIT")
         self._writer = _Writer(self._engine)
         self._apart = _Writer(self._engine)
+        self._alone = _Writer(self._reader)
 
     @classmethod
     async def open(cls, url: str, patience: float) -> Self:
@@ -69,6 +70,8 @@ class PostgresBackend:
         A transaction that surely did not commit is run again, for a while, when the connection broke; one whose
         commit got no answer raises ``StoreUnavailable``, because it may have been made.
         """
+        if len(writes) == 1 and writes[0].single and (emitted := await self._autocommit(writes[0])) is not None:
+            return emitted
         writer = self._apart if apart else self._writer
         deadline, tries = time.monotonic() + self._patience, 0
         while (failure := await writer.run(writes)) is not None:
@@ -79,15 +82,36 @@ class PostgresBackend:
         try:
             emitted = await writer.commit()
         except Exception as error:
-            if not broken_connection(error):
-                raise explain(error, self.where) from error
-            raise StoreUnavailable(
-                f"the connection to the database {self.where} broke during a commit: look whether the change was made"
-            ) from error
+            raise self._uncertain(error) from error
         for write in writes:
             if write.error is not None:
                 write.error = explain(write.error, self.where)
         return emitted
+
+    async def _autocommit(self, write: Write) -> bool | None:
+        """Run a function of one statement, which commits by itself; None where it surely did not and may do later."""
+        try:
+            conn = await self._alone.connection()
+        except Exception:  # noqa: BLE001 - the transaction that is tried instead explains it
+            return None
+        try:
+            write.result = await conn.run_sync(write.fn)
+        except Exception as error:
+            if transient(error):
+                return None
+            if broken_connection(error):
+                await self._alone.drop()
+                raise self._uncertain(error) from error
+            write.error = explain(error, self.where)
+        assert conn.sync_connection is not None
+        return end_emitting(conn.sync_connection) and write.error is None
+
+    def _uncertain(self, error: Exception) -> Exception:
+        if not broken_connection(error):
+            return explain(error, self.where)
+        return StoreUnavailable(
+            f"the connection to the database {self.where} broke during a commit: look whether the change was made"
+        )
 
     async def read(self, fn: Callable[[Connection], Any]) -> Any:
         """Run ``fn`` on a connection of the pool; each statement sees what is committed when it begins."""
@@ -111,6 +135,7 @@ class PostgresBackend:
         """Close every connection."""
         await self._writer.drop()
         await self._apart.drop()
+        await self._alone.drop()
         await self._engine.dispose()
 
 

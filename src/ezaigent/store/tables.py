@@ -104,7 +104,6 @@ tasks = Table(
     _maybe_time("queued_at"),
     Column("cancel_requested", Boolean, nullable=False),
     _text("reason"),
-    Column("steps", Integer, nullable=False),
     _maybe_text("change"),
     _time("created_at"),
     _time("updated_at"),
@@ -151,7 +150,6 @@ runs = Table(
     _maybe_time("ended_at"),
     _maybe_text("outcome"),
     _text("reason", server_default=text("''")),
-    Column("steps", Integer, nullable=False, server_default=text("0")),
 )
 
 journal = Table(
@@ -304,4 +302,35 @@ overrides = Table(
     _text("value"),
     _text("by"),
     _time("updated_at"),
+)
+
+users = Table(
+    "users",
+    metadata,
+    _key("name", primary_key=True),
+    _text("password"),  # argon2id
+    _text("role"),
+    _time("created_at"),
+)
+
+sessions = Table(
+    "sessions",
+    metadata,
+    _key("id", primary_key=True),  # the SHA-256 of what the cookie holds
+    _key("user", index=True),
+    _time("created_at"),
+    _time("expires_at"),
+)
+
+tokens = Table(
+    "tokens",
+    metadata,
+    _key("id", primary_key=True),
+    _text("name"),
+    _key("secret"),  # the SHA-256 of the token's secret half
+    _text("scope"),
+    _maybe_key("owner", index=True),  # NULL: made on the machine itself
+    _time("created_at"),
+    _maybe_time("expires_at"),
+    _maybe_time("used_at"),
 )

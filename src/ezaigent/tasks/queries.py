@@ -12,11 +12,13 @@ import orjson
 from ezaigent.core.errors import StaleFence
 from ezaigent.store import BulkInsert, BulkUpdate, Connection, Sql, tables
 from ezaigent.tasks.models import Message
-from ezaigent.tasks.rows import ALL_COLUMNS, COLUMNS, MUTABLE, FullRow, TaskRow, all_values, saved_values
+from ezaigent.tasks.rows import ALL_COLUMNS, COLUMNS, MUTABLE, STORED, FullRow, TaskRow, all_values, saved_values
+
+_STEPS: Final = "(SELECT count(*) FROM journal WHERE journal.task_id = tasks.id)"
 
 
 def _columns(names: Sequence[str]) -> str:
-    return ", ".join(f'"{name}"' for name in names)
+    return ", ".join(_STEPS if name == "steps" else f'"{name}"' for name in names)
 
 
 _ROW: Final = _columns(COLUMNS)
@@ -39,7 +41,7 @@ _list_states = Sql(
     WHERE (CAST($1 AS TEXT) IS NULL OR profile = $1) AND (CAST($2 AS TEXT) IS NULL OR id < $2) AND state IN [$4]
     ORDER BY id DESC LIMIT $3"""
 )
-_insert_tasks = BulkInsert(tables.tasks, ALL_COLUMNS, on_conflict="ON CONFLICT (key) WHERE key IS NOT NULL DO NOTHING")
+_insert_tasks = BulkInsert(tables.tasks, STORED, on_conflict="ON CONFLICT (key) WHERE key IS NOT NULL DO NOTHING")
 _save = BulkUpdate(tables.tasks, "id", MUTABLE)
 
 

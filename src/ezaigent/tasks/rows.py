@@ -63,11 +63,13 @@ class FullRow(TaskRow):
 
 COLUMNS: Final = tuple(field.name for field in fields(TaskRow))
 ALL_COLUMNS: Final = tuple(field.name for field in fields(FullRow))
+STORED: Final = tuple(name for name in ALL_COLUMNS if name != "steps")
+"""The columns of the table. The steps of a task are counted in its journal."""
 MUTABLE: Final = COLUMNS[COLUMNS.index("state") :]
-"""What transitions change. ``steps`` is not among them: runs count it up in their own writes."""
+"""What transitions change."""
 
 saved_values: attrgetter[tuple[Any, ...]] = attrgetter("id", *MUTABLE)
-all_values: attrgetter[tuple[Any, ...]] = attrgetter(*ALL_COLUMNS)
+all_values: attrgetter[tuple[Any, ...]] = attrgetter(*STORED)
 
 _Model = TypeVar("_Model", Task, Claim)
 _FIELDS: Final = frozenset(Task.model_fields)

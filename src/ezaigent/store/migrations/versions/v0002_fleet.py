@@ -25,7 +25,9 @@ def _big() -> Any:
 
 
 def upgrade() -> None:
-    """Create the fleet's tables."""
+    """Create the fleet's tables; steps are counted in the journal from now on."""
+    op.drop_column("tasks", "steps")
+    op.drop_column("runs", "steps")
     op.create_table(
         "seats",
         sa.Column("agent", _key(), nullable=False),
