@@ -10,7 +10,7 @@ UV     := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
 JOBS   ?= auto
 BENCH  ?= queue journal agents start
 
-.PHONY: help setup demo up test check fix bench build lock clean
+.PHONY: help setup demo ui up test check fix bench build lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,7 +32,11 @@ setup: $(VENV)/.ready ## Make the virtual environment
 demo: $(VENV)/.ready ## Watch a small fleet turn tasks into checked commits (no key, no server)
 	@$(BIN)/ezaigent demo
 
-up: $(VENV)/.ready ## Start a worker and its queue here
+ui: $(VENV)/.ready ## Build the dashboard, if its sources changed
+	@$(BIN)/python web/assets.py
+
+up: $(VENV)/.ready ## Start a worker, its queue and the dashboard here
+	@$(BIN)/python web/assets.py || echo "going on without the dashboard" >&2
 	@$(BIN)/ezaigent up
 
 check: $(VENV)/.ready ## Lint, format, types, import contracts
