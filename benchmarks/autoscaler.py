@@ -71,7 +71,7 @@ def zero_wait(trace: Trace, startup: float) -> Figures:
 
 SUBJECTS: dict[str, Runner] = {
     OURS: partial(scaled, partial(ours, policy="slo")),
-    "slo, late_share 4 %": partial(scaled, partial(ours, policy="slo", late_share=0.04)),
+    "slo, late_share 4.5 %": partial(scaled, partial(ours, policy="slo", late_share=0.045)),
     "threshold (ours)": partial(scaled, partial(ours, policy="threshold")),
     "HPA/KEDA, target 1": partial(scaled, partial(Hpa, 1, LOWEST, HIGHEST)),
     "HPA/KEDA, target 5": partial(scaled, partial(Hpa, 5, LOWEST, HIGHEST)),

@@ -67,7 +67,17 @@ def _described(title: str, field: FieldInfo, model: type[BaseModel]) -> list[str
     for name, inner in model.model_fields.items():
         if (entry := _entry(inner.annotation)) is not None:
             lines += _described(f"[{title.removesuffix(']')}.{name}]]", inner, entry)
+        elif (entry := _section(inner.annotation)) is not None:
+            lines += _repeated(f"{title.removesuffix(']')}.{name}.<name>]", inner, entry, model, title)
     return lines
+
+
+def _repeated(title: str, field: FieldInfo, entry: type[BaseModel], whole: type[BaseModel], above: str) -> list[str]:
+    """Describe a section whose fields are those of the one above, but for some."""
+    assert entry.model_fields.keys() <= whole.model_fields.keys(), title
+    left_out = " and ".join(f"`{name}`" for name in whole.model_fields if name not in entry.model_fields)
+    same = f"The fields are those of `{above}` but {left_out}; what is left out is taken from there."
+    return ["", f"## `{title}`", "", f"{' '.join((field.description or '').split())} {same}"]
 
 
 def settings_page() -> str:

@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
+from ezaigent.core.scaling import ScalingSettings
+
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
@@ -138,6 +140,25 @@ class CostSettings(_Section):
     """Whether a task with a budget may use a model whose price is unknown."""
 
 
+class ServerSettings(_Section):
+    """The HTTP API of ``ezaigent up``: ``[server]``."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on. Any but this machine's own is refused until a user or a token exists."""
+    port: Annotated[int, Field(ge=0, le=65535)] = 8700
+    """Port to listen on; 0 takes a free one."""
+    names: list[str] = []
+    """Host names under which people reach the server, beside localhost and plain IP addresses, which always work."""
+    session_hours: Annotated[float, Field(gt=0)] = 168.0
+    """Hours until a person must sign in again."""
+    rate: Annotated[float, Field(gt=0)] = 100.0
+    """Requests a second that one user or token may make, in the long run; four seconds' worth at once."""
+    max_body: Annotated[int, Field(gt=0)] = 2 * 1024**2
+    """Bytes of the largest request body."""
+    max_streams: Annotated[int, Field(gt=0)] = 2000
+    """Live event streams that may be open at a time."""
+
+
 class Settings(_Section):
     """Everything that can be set, from ``ezaigent.toml`` and ``EZAIGENT_*`` variables."""
 
@@ -161,5 +182,9 @@ class Settings(_Section):
     """Mirrors, worktrees, publishing."""
     fleet: FleetSettings = FleetSettings()
     """Agents and pools."""
+    scaling: ScalingSettings = ScalingSettings()
+    """How the autoscaler sizes the pools."""
     costs: CostSettings = CostSettings()
     """Spending limits."""
+    server: ServerSettings = ServerSettings()
+    """The HTTP API."""

@@ -65,9 +65,9 @@ def test_a_negative_miss_probability_adds_one() -> None:
 
 def test_late_tasks_teach() -> None:
     _, state = look(pool(starts=(Start(NOW, 15.0),)), CONFIG)
-    assert state.alpha == pytest.approx(0.045 + 0.01 * 0.045), "at the target is in time"
+    assert state.alpha == pytest.approx(0.045 + 0.01 * 0.04), "at the target is in time"
     _, state = look(pool(starts=(Start(NOW, 15.1), Start(NOW, 30.0))), CONFIG)
-    assert state.alpha == pytest.approx(0.045 - 2 * 0.01 * 0.955)
+    assert state.alpha == pytest.approx(0.045 - 2 * 0.01 * 0.96)
 
 
 @given(st.lists(st.booleans(), max_size=60))
@@ -89,13 +89,13 @@ def test_nothing_is_learned_at_the_ceiling() -> None:
     assert not state.capped
     waited = (Start(NOW + 80, 50.0), Start(NOW + 80, 15.5))
     _, state = look(pool(busy=2, idle=[1], starts=waited, at=NOW + 80), config, state, NOW + 80)
-    assert state.alpha == pytest.approx(0.045 - 0.00955), "the one that came after the ceiling counts"
+    assert state.alpha == pytest.approx(0.045 - 0.0096), "the one that came after the ceiling counts"
 
 
 def test_the_driver_may_say_itself_who_waited_at_the_ceiling() -> None:
     late = (Start(NOW, 50.0, capped=True), Start(NOW, 50.0, capped=False))
     _, state = look(pool(starts=late), CONFIG, PoolState(capped=True))
-    assert state.alpha == pytest.approx(0.045 - 0.00955)
+    assert state.alpha == pytest.approx(0.045 - 0.0096)
 
 
 def test_rates_are_the_same_however_often_one_looks() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ezaigent.fleet.scaling.config import PoolFields, PoolScaling, ScalingSettings
+from ezaigent.core.scaling import PoolFields, PoolScaling, ScalingSettings
 from ezaigent.fleet.scaling.decide import decide
 from ezaigent.fleet.scaling.models import (
     Ceilings,

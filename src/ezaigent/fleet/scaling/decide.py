@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ezaigent.fleet.scaling.config import PoolScaling, ScalingSettings
+from ezaigent.core.scaling import PoolScaling, ScalingSettings
 from ezaigent.fleet.scaling.guards import Limit, guard, probed, stale
 from ezaigent.fleet.scaling.learning import learn
 from ezaigent.fleet.scaling.models import (

@@ -11,7 +11,7 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from ezaigent.fleet.scaling.config import ScalingSettings
+from ezaigent.core.scaling import ScalingSettings
 from ezaigent.fleet.scaling.decide import decide
 from ezaigent.fleet.scaling.models import FleetSnapshot, Orders, PolicyState, PoolDecision, PoolSnapshot
 from ezaigent.fleet.scaling.outcome import Outcome

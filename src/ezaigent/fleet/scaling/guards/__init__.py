@@ -5,7 +5,7 @@ A guard may remember something in the pool's memory. A limit is a number of agen
 
 from __future__ import annotations
 
-from ezaigent.fleet.scaling.config import PoolScaling
+from ezaigent.core.scaling import PoolScaling
 from ezaigent.fleet.scaling.guards.budget import budget
 from ezaigent.fleet.scaling.guards.errors import errors, probed
 from ezaigent.fleet.scaling.guards.limit import Limit

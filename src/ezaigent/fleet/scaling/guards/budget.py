@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterator
 
 from ezaigent.core.money import NANO
-from ezaigent.fleet.scaling.config import PoolScaling
+from ezaigent.core.scaling import PoolScaling
 from ezaigent.fleet.scaling.guards.limit import Limit
 from ezaigent.fleet.scaling.models import PoolSnapshot, PoolState
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ezaigent.fleet.scaling.config import PoolScaling
+from ezaigent.core.scaling import PoolScaling
 from ezaigent.fleet.scaling.guards.limit import Limit
 from ezaigent.fleet.scaling.models import PoolSnapshot, PoolState
 

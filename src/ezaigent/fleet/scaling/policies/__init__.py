@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from ezaigent.fleet.scaling.config import PoolScaling
+from ezaigent.core.scaling import PoolScaling
 from ezaigent.fleet.scaling.models import PoolSnapshot, PoolState
 from ezaigent.fleet.scaling.policies.plan import Plan
 from ezaigent.fleet.scaling.policies.slo import slo

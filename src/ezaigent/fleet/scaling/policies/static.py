@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ezaigent.fleet.scaling.config import PoolScaling
+from ezaigent.core.scaling import PoolScaling
 from ezaigent.fleet.scaling.models import PoolSnapshot, PoolState
 from ezaigent.fleet.scaling.policies.plan import Plan
 
