@@ -11,15 +11,22 @@ from ezaigent.core.change import Change
 from ezaigent.core.errors import NotFoundError, UnavailableError
 from ezaigent.core.settings import QueueSettings
 from ezaigent.costs import Totals
-from ezaigent.fleet import Roster, TaskView, WorkerInfo, liveness, profile_of
+from ezaigent.fleet import Hosting, Peers, Roster, TaskView, WorkerInfo, liveness, profile_of
+from ezaigent.live import MemoryBus
 from ezaigent.store import Database
-from ezaigent.tasks import NewTask, Slot, State, Task, TaskQueue
-
-WANTED = [Slot(agent="claude", profile="claude"), Slot(agent="claude", profile="claude")]
+from ezaigent.tasks import NewTask, State, Task, TaskQueue
 
 
-def worker(name: str) -> WorkerInfo:
-    return WorkerInfo(id=name, host="here", pid=os.getpid(), version="1", sandbox="off")
+async def worker(db: Database, name: str, locks: Path, agents: int) -> Hosting:
+    """Enter a worker that has just started in place of the dead ones."""
+    await Peers(db=db, bus=MemoryBus(), worker=name, lease=60, locks=locks).clear()
+    info = WorkerInfo(id=name, host="here", pid=os.getpid(), version="1", sandbox="off")
+    hosting = Hosting(db, info, {"claude": agents}, {"claude"})
+    await hosting.enter()
+    assert hosting.slots == {}
+    await hosting.look(())
+    assert tuple(hosting.slots) == hosting.info.agents
+    return hosting
 
 
 async def test_agents_get_the_lowest_free_names_and_show_what_they_do(tmp_path: Path) -> None:
@@ -30,17 +37,16 @@ async def test_agents_get_the_lowest_free_names_and_show_what_they_do(tmp_path: 
         with pytest.raises(NotFoundError, match="there are: none"):
             await roster.named("claude")
         with liveness.hold(locks, "one"):
-            _, slots = await roster.register(worker("one"), WANTED)
-            assert [slot.agent for slot in slots] == ["claude-1", "claude-2"]
+            first = await worker(db, "one", locks, 2)
+            assert first.info.agents == ("claude-1", "claude-2")
             with liveness.hold(locks, "two"):
-                named, _ = await roster.register(worker("two"), WANTED[:1])
-                assert named.agents == ("claude-3",)
+                assert (await worker(db, "two", locks, 1)).info.agents == ("claude-3",)
                 assert [one.id for one in await roster.workers()] == ["one", "two"]
 
             task = await queue.submit(NewTask(prompt="Do it.", repo=str(tmp_path)))
-            await queue.claim("one", slots[:1])
-            await queue.pause_agent("claude-2", by="me")
-            await queue.pause_agent("gpt-7", by="me")
+            await queue.claim("one", [first.slots["claude-1"]])
+            await queue.pause("claude-2", by="me")
+            await queue.pause("gpt-7", by="me")
             shown = [(view.name, view.status, view.task_id, view.worker) for view in await roster.agents()]
             assert shown == [
                 ("claude-1", "active", task.id, "one"),
@@ -51,8 +57,7 @@ async def test_agents_get_the_lowest_free_names_and_show_what_they_do(tmp_path: 
             assert await roster.named("all") == ["claude-1", "claude-2", "gpt-7"]
 
         with liveness.hold(locks, "three"):
-            named, _ = await roster.register(worker("three"), WANTED[:1])
-            assert named.agents == ("claude-1",), "names of dead workers are used again"
+            assert (await worker(db, "three", locks, 1)).info.agents == ("claude-1",), "a dead worker's names are free"
     finally:
         await db.close()
 

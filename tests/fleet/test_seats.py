@@ -149,7 +149,7 @@ async def test_the_seats_of_a_dead_worker_wait_for_another_one(db: Database) -> 
 
 async def test_agents_of_a_worker_that_works_only_for_itself_do_not_count(db: Database) -> None:
     info = WorkerInfo(id="alone", host="here", pid=1, version="1", sandbox="off", exclusive=True)
-    await db.write(lambda conn: queries.register(conn, info, [], 60, None))
+    await db.write(lambda conn: queries.register(conn, info, {}))
     await db.write(lambda conn: seats.order(conn, "claude", 1, worker="alone", pinned=True))
     assert await db.write(lambda conn: seats.order(conn, "claude", 1)) == ["claude-2"]
     assert names(await db.read(seats.all_seats)) == ["claude-2"]

@@ -39,8 +39,8 @@ KINDS: Final[dict[str, str]] = {
     "model.tripped": "A model failed again and again and is left alone for a while; "
     "data: provider, model, failures, seconds, reason.",
     "model.recovered": "A model that was left alone answers again; data: provider, model.",
-    "agent.paused": "An agent will take no task and makes no further step; data: by.",
-    "agent.resumed": "An agent goes on; data: by.",
+    "agent.paused": "Agents take no task and make no further step; data: target (an agent, a pool or *), by.",
+    "agent.resumed": "Agents go on; data: target (an agent, a pool or *), by.",
     "agent.message": "A person wrote to an agent; data: message_id, by.",
     "agent.ordered": "An agent shall exist; data: profile, pinned.",
     "agent.ready": "An agent can claim; data: profile, worker, seconds (since it was ordered).",
@@ -50,6 +50,9 @@ KINDS: Final[dict[str, str]] = {
     "agent.unhosted": "An agent lost its worker and waits for another one; data: profile, worker, reason.",
     "worker.started": "A worker process is ready; data: worker, host, pid, version, sandbox, agents.",
     "worker.stopped": "A worker process ended in order; data: worker, reason.",
+    "worker.lost": "A worker died and its tasks were taken from it before their leases ended; "
+    "data: worker, host, pid, reason, by, silent (seconds since its last heartbeat), tasks.",
+    "worker.back": "A worker that had been counted as lost goes on; data: worker, host, pid.",
     "audit.change": "A user or program asked for a change over HTTP, before it was made; "
     "data: by, via, access, address, action, target, request.",
     "audit.refused": "A user or program asked for a change that it may not make; "

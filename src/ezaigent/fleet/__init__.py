@@ -10,6 +10,8 @@ from ezaigent.fleet.views import CheckView, TaskView, UsageView
 
 if TYPE_CHECKING:
     from ezaigent.fleet.conduct import Conductor
+    from ezaigent.fleet.hosting import Hosting
+    from ezaigent.fleet.peers import Peers
     from ezaigent.fleet.upkeep import clean_forever
     from ezaigent.fleet.worker import Worker
 
@@ -17,6 +19,8 @@ __all__ = [
     "AgentView",
     "CheckView",
     "Conductor",
+    "Hosting",
+    "Peers",
     "Roster",
     "TaskView",
     "UsageView",
@@ -27,7 +31,7 @@ __all__ = [
 ]
 
 
-_LATER = {"Conductor": "conduct", "Worker": "worker", "clean_forever": "upkeep"}
+_LATER = {"Conductor": "conduct", "Hosting": "hosting", "Peers": "peers", "Worker": "worker", "clean_forever": "upkeep"}
 
 
 def __getattr__(name: str) -> object:

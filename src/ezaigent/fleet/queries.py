@@ -2,60 +2,81 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 
 import orjson
 
+from ezaigent.fleet import seats
 from ezaigent.fleet.models import WorkerInfo
 from ezaigent.store import Connection, Sql, emit
-from ezaigent.tasks import SETTLED, Slot
+from ezaigent.tasks import SETTLED
 
-_lock = Sql(sqlite="SELECT 1", postgresql="LOCK TABLE workers IN SHARE ROW EXCLUSIVE MODE")
 _live = Sql("SELECT info, seen_at FROM workers WHERE seen_at > {now} - $1 ORDER BY started_at, id")
 _insert = Sql(
     """INSERT INTO workers (id, host, pid, version, started_at, seen_at, info)
-    VALUES ($1, $2, $3, $4, {now}, {now}, $5)"""
+    VALUES ($1, $2, $3, $4, {now}, {now}, $5) ON CONFLICT (id) DO NOTHING"""
+)
+_note = Sql("UPDATE workers SET info = $2 WHERE id = $1")
+_ids = Sql("SELECT id FROM workers ORDER BY id")
+_silent = Sql("SELECT id FROM workers WHERE seen_at < {now} - CAST($1 AS double precision) ORDER BY id")
+_lose = Sql(
+    """DELETE FROM workers WHERE id IN [$1]
+    AND (CAST($2 AS double precision) IS NULL OR seen_at < {now} - CAST($2 AS double precision))
+    RETURNING id, host, pid, {now} - seen_at"""
+)
+_end_leases = Sql(
+    """UPDATE tasks SET lease_until = {now} WHERE state = 'running' AND lease_until > {now} AND worker = $1"""
+)
+_end_unknown_leases = Sql(
+    """UPDATE tasks SET lease_until = {now} WHERE state = 'running' AND lease_until > {now}
+    AND NOT EXISTS (SELECT 1 FROM workers WHERE workers.id = tasks.worker)"""
 )
 _seen = Sql("UPDATE workers SET seen_at = {now} WHERE id = $1")
 _delete = Sql("DELETE FROM workers WHERE id = $1")
-_forget = Sql("DELETE FROM workers WHERE seen_at < {now} - $1")
 _busy = Sql("SELECT agent, id, title FROM tasks WHERE state = 'running' AND lease_until > {now}")
 _ended = Sql("SELECT id, finished_at FROM tasks WHERE state IN [$1]")
 _ended_with_reservations = Sql(
     """SELECT DISTINCT tasks.id FROM reservations JOIN tasks ON tasks.id = reservations.task_id
     WHERE tasks.state IN [$1]"""
 )
-_paused = Sql("SELECT name FROM agents WHERE paused")
-
-_KEPT = 86_400.0
-"""Seconds that the row of a silent worker is kept."""
 
 
-def register(
-    conn: Connection, info: WorkerInfo, wanted: Sequence[Slot], fresh: float, alive: frozenset[str] | None
-) -> tuple[WorkerInfo, list[Slot]]:
-    """Enter the worker; its agents get the lowest numbers that no live worker's agents have."""
-    if conn.dialect.name != "sqlite":  # two workers that start at once must not take the same names
-        _lock.run(conn)
-    _forget.run(conn, _KEPT)
-    taken = {name for worker in workers(conn, fresh, alive) for name in worker.agents}
-    slots: list[Slot] = []
-    for slot in wanted:
-        number = 1
-        while f"{slot.profile}-{number}" in taken:
-            number += 1
-        name = f"{slot.profile}-{number}"
-        taken.add(name)
-        slots.append(slot.model_copy(update={"agent": name}))
-    named = info.model_copy(update={"agents": tuple(slot.agent for slot in slots)})
-    _insert.run(conn, info.id, info.host, info.pid, info.version, orjson.dumps(named.model_dump()).decode())
+def register(conn: Connection, info: WorkerInfo, asked: Mapping[str, int]) -> WorkerInfo:
+    """Enter the worker with the agents that a person asked it for, by profile; return it with their names."""
+    enter(conn, info)
+    named = agents_of(conn, info, asked)
     emit(
         conn,
         "worker.started",
         data={"worker": info.id, "host": info.host, "pid": info.pid, "version": info.version}
         | {"sandbox": info.sandbox, "agents": named.agents},
     )
-    return named, slots
+    return named
+
+
+def enter(conn: Connection, info: WorkerInfo) -> bool:
+    """Put the worker on the list; return whether it was not there."""
+    return bool(_insert.run(conn, info.id, info.host, info.pid, info.version, _text(info)))
+
+
+def agents_of(conn: Connection, info: WorkerInfo, asked: Mapping[str, int]) -> WorkerInfo:
+    """Order what the worker lacks of the agents ``asked`` for, and return it with the names of all it hosts."""
+    have = Counter(seat.profile for seat in seats.hosted(conn, info.id) if seat.pinned)
+    for profile, count in asked.items():
+        seats.order(conn, profile, max(0, count - have[profile]), pinned=True, worker=info.id)
+    return note(conn, info, [seat.agent for seat in seats.hosted(conn, info.id)])
+
+
+def note(conn: Connection, info: WorkerInfo, agents: Sequence[str]) -> WorkerInfo:
+    """Keep which agents the worker hosts; return it with them."""
+    named = info.model_copy(update={"agents": tuple(agents)})
+    _note.run(conn, info.id, _text(named))
+    return named
+
+
+def _text(info: WorkerInfo) -> str:
+    return orjson.dumps(info.model_dump(exclude={"seen_at"})).decode()
 
 
 def workers(conn: Connection, fresh: float, alive: frozenset[str] | None) -> list[WorkerInfo]:
@@ -67,25 +88,53 @@ def workers(conn: Connection, fresh: float, alive: frozenset[str] | None) -> lis
     return [worker for worker in found if alive is None or worker.id in alive]
 
 
-def seen(conn: Connection, worker: str) -> None:
-    """Note that the worker is alive."""
-    _seen.run(conn, worker)
+def ids(conn: Connection) -> list[str]:
+    """Return the ids of all workers on the list."""
+    return [row[0] for row in _ids.all(conn)]
+
+
+def silent(conn: Connection, seconds: float) -> list[str]:
+    """Return the ids of the workers that were not heard of for so long."""
+    return [row[0] for row in _silent.all(conn, seconds)]
+
+
+def seen(conn: Connection, worker: str) -> bool:
+    """Note that the worker is alive; return whether it is on the list, and not counted as lost."""
+    return bool(_seen.run(conn, worker))
 
 
 def leave(conn: Connection, worker: str, reason: str) -> None:
-    """Take the worker off the list."""
+    """Take the worker off the list; its seats wait for another one or are gone."""
     _delete.run(conn, worker)
+    seats.orphans(conn, ids(conn), f"its worker {reason}")
     emit(conn, "worker.stopped", data={"worker": worker, "reason": reason})
+
+
+def lose(conn: Connection, dead: Sequence[str], reason: str, *, by: str, silent_for: float | None = None) -> list[str]:
+    """Take workers that died off the list, end their leases now, and free their seats; return their ids.
+
+    Of several peers that find it out, one does it. Whoever was heard of within ``silent_for`` seconds stays; None:
+    they are known to be dead.
+    """
+    lost = _lose.all(conn, list(dead), silent_for) if dead else []
+    for worker, host, pid, silence in lost:
+        tasks = _end_leases.run(conn, worker)
+        data = {"worker": worker, "host": host, "pid": pid, "reason": reason, "by": by}
+        emit(conn, "worker.lost", data={**data, "silent": round(silence, 3), "tasks": tasks})
+    if lost:
+        seats.orphans(conn, ids(conn), "its worker was lost")
+    return [row[0] for row in lost]
+
+
+def end_unknown_leases(conn: Connection) -> int:
+    """End the leases of workers that are not on the list and free their seats; return how many leases."""
+    seats.orphans(conn, ids(conn), "its worker is unknown")
+    return _end_unknown_leases.run(conn)
 
 
 def busy(conn: Connection) -> dict[str, tuple[str, str]]:
     """Return the task (id, title) of each agent that holds a live lease."""
     return {agent: (task, title) for agent, task, title in _busy.all(conn)}
-
-
-def paused(conn: Connection) -> set[str]:
-    """Return the names of paused agents."""
-    return {row[0] for row in _paused.all(conn)}
 
 
 def ended(conn: Connection) -> dict[str, float]:

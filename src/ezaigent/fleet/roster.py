@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection
 from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from ezaigent.core.errors import NotFoundError
-from ezaigent.fleet import liveness, queries
+from ezaigent.fleet import liveness, queries, seats
 from ezaigent.fleet.models import WorkerInfo
+from ezaigent.fleet.seats import Seat
 from ezaigent.store import Database
-from ezaigent.tasks import Slot
+from ezaigent.tasks import pauses
 
-Status = Literal["active", "idle", "paused", "offline"]
+Status = Literal["active", "idle", "paused", "offline", "starting", "draining"]
 
 
 class AgentView(BaseModel):
@@ -25,8 +26,13 @@ class AgentView(BaseModel):
     name: str
     profile: str
     status: Status
-    """``active``: has a task with a live lease. ``offline``: paused, and no live worker hosts it."""
+    """``active``: has a task with a live lease. ``draining``: takes no further task. ``starting``: cannot claim yet.
+
+    ``offline``: paused, and no live worker hosts it.
+    """
     paused: bool
+    leaving: str | None = None
+    """Why it takes no further task; null: it stays."""
     task_id: str | None = None
     title: str | None = None
     sandbox: str | None = None
@@ -44,36 +50,42 @@ class Roster:
         self._fresh = lease
         self._locks = locks
 
-    async def register(self, info: WorkerInfo, wanted: Sequence[Slot]) -> tuple[WorkerInfo, list[Slot]]:
-        """Enter a worker and give its agents names that no live worker uses: ``claude-1``, ``claude-2``."""
-        alive = self._alive()
-        return await self._db.write(lambda conn: queries.register(conn, info, wanted, self._fresh, alive))
-
     async def workers(self) -> list[WorkerInfo]:
         """Return the live workers."""
         alive = self._alive()
         return await self._db.read(lambda conn: queries.workers(conn, self._fresh, alive))
 
     async def agents(self) -> list[AgentView]:
-        """Return the agents of live workers, then paused ones that none of them hosts."""
+        """Return the agents that exist, by worker, then paused ones that do not."""
         alive = self._alive()
-        live, busy, paused = await self._db.read(
-            lambda conn: (queries.workers(conn, self._fresh, alive), queries.busy(conn), queries.paused(conn))
+        live, all_seats, busy, paused = await self._db.read(
+            lambda conn: (
+                {worker.id: worker for worker in queries.workers(conn, self._fresh, alive)},
+                seats.all_seats(conn, exclusive=True),
+                queries.busy(conn),
+                pauses(conn),
+            )
         )
+        places = {worker: place for place, worker in enumerate(live)}
         views = [
-            self._view(worker, name, busy.get(name), paused=name in paused) for worker in live for name in worker.agents
+            _view(seat, live.get(seat.worker or ""), busy.get(seat.agent), paused=seat.agent in paused)
+            for seat in sorted(all_seats, key=lambda seat: places.get(seat.worker or "", len(places)))
+            if seat.worker is None or seat.worker in live
         ]
-        hosted = {view.name for view in views}
+        there = {view.name for view in views}
         return views + [
             AgentView(name=name, profile=profile_of(name), status="offline", paused=True)
-            for name in sorted(paused - hosted)
+            for name in sorted(paused.named() - there)
         ]
 
-    async def named(self, name: str) -> list[str]:
-        """Return the agents that ``name`` means: one, a profile's, or ``all``. Raises ``NotFoundError`` for none."""
+    async def named(self, name: str, *, pools: Collection[str] = ()) -> list[str]:
+        """Return the agents that ``name`` means: one, a profile's, or ``all``. Raises ``NotFoundError`` for none.
+
+        One of ``pools``, or ``all`` where there are any, may have no agents now.
+        """
         known = [view.name for view in await self.agents()]
         found = [one for one in known if name in {"all", one, profile_of(one)}]
-        if not found:
+        if not found and not (name in pools or (pools and name == "all")):
             listed = ", ".join(known) or "none (start some with: ezaigent up)"
             raise NotFoundError(f"no agent {name!r}; there are: {listed}")
         return found
@@ -81,18 +93,30 @@ class Roster:
     def _alive(self) -> frozenset[str] | None:
         return None if self._locks is None else liveness.alive(self._locks)
 
-    def _view(self, worker: WorkerInfo, name: str, task: tuple[str, str] | None, *, paused: bool) -> AgentView:
-        return AgentView(
-            name=name,
-            profile=profile_of(name),
-            status="paused" if paused else "active" if task else "idle",
-            paused=paused,
-            task_id=task[0] if task else None,
-            title=task[1] if task else None,
-            sandbox=worker.sandbox,
-            worker=worker.id,
-            seen_at=worker.seen_at,
-        )
+
+def _view(seat: Seat, worker: WorkerInfo | None, task: tuple[str, str] | None, *, paused: bool) -> AgentView:
+    return AgentView(
+        name=seat.agent,
+        profile=seat.profile,
+        status=_status(seat, task, paused=paused),
+        paused=paused,
+        leaving=seat.leaving,
+        task_id=task[0] if task else None,
+        title=task[1] if task else None,
+        sandbox=worker.sandbox if worker else None,
+        worker=worker.id if worker else None,
+        seen_at=worker.seen_at if worker else None,
+    )
+
+
+def _status(seat: Seat, task: tuple[str, str] | None, *, paused: bool) -> Status:
+    if paused:
+        return "paused"
+    if seat.leaving is not None:
+        return "draining"
+    if task is not None:
+        return "active"
+    return "idle" if seat.ready_at is not None else "starting"
 
 
 def profile_of(agent: str) -> str:

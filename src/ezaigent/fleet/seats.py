@@ -140,11 +140,13 @@ def recall(conn: Connection, agents: Collection[str]) -> list[str]:
     return [row[0] for row in back]
 
 
-def all_seats(conn: Connection) -> list[Seat]:
-    """Return every seat, except those of workers that take only tasks of their own."""
-    exclusive = {worker for worker, info in _workers.all(conn) if orjson.loads(info).get("exclusive")}
+def all_seats(conn: Connection, *, exclusive: bool = False) -> list[Seat]:
+    """Return every seat; those of workers that take only tasks of their own only with ``exclusive``."""
     seats = [_seat(row) for row in _sorted(_all.all(conn))]
-    return [seat for seat in seats if seat.worker not in exclusive]
+    if exclusive:
+        return seats
+    theirs = {worker for worker, info in _workers.all(conn) if orjson.loads(info).get("exclusive")}
+    return [seat for seat in seats if seat.worker not in theirs]
 
 
 # ------------------------------------------------------------------------------------------ workers

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
@@ -17,10 +18,12 @@ from ezaigent.core.events import Event
 from ezaigent.core.settings import FleetSettings, QueueSettings
 from ezaigent.fleet import queries
 from ezaigent.fleet.conduct import Conductor
+from ezaigent.fleet.hosting import Hosting
 from ezaigent.fleet.models import WorkerInfo
+from ezaigent.fleet.peers import PERIOD, Peers
 from ezaigent.live import LiveBus
 from ezaigent.store import Database, EventLog
-from ezaigent.tasks import Claim, Slot, TaskQueue, bell
+from ezaigent.tasks import Claim, Pauses, Slot, TaskQueue, bell
 
 log = structlog.get_logger(__name__)
 
@@ -40,7 +43,7 @@ class _Run:
 
 
 class Worker:
-    """Hosts ``agents``; ``run`` returns when it was stopped and every run has ended or was given back.
+    """Hosts the agents of ``hosting``; ``run`` returns when it was stopped and every run has ended or was given back.
 
     ``stop`` ends claiming at once and lets running tasks finish up to the drain deadline; then they stop at their
     next step and go back to the queue with everything they have done. ``abort`` gives them back without waiting.
@@ -49,8 +52,8 @@ class Worker:
     def __init__(
         self,
         *,
-        info: WorkerInfo,
-        agents: Sequence[Slot],
+        hosting: Hosting,
+        peers: Peers,
         db: Database,
         queue: TaskQueue,
         events: EventLog,
@@ -61,9 +64,11 @@ class Worker:
         only: frozenset[str] | None = None,
     ) -> None:
         """``only`` restricts the worker to these task ids (``submit --wait`` with nothing else running)."""
-        self.info = info
-        self._idle: dict[str, Slot] = {slot.agent: slot for slot in agents}
-        self._agents = dict(self._idle)
+        self._hosting = hosting
+        self._peers = peers
+        self._idle_since: dict[str, float] = {}
+        self._looked = -math.inf
+        self._beat = asyncio.Event()
         self._runs: dict[str, _Run] = {}
         self._db = db
         self._queue = queue
@@ -73,13 +78,18 @@ class Worker:
         self._queue_settings = queue_settings
         self._fleet_settings = fleet_settings
         self._only = only
-        self._paused: set[str] = set()
+        self._paused = Pauses()
         self._seen = 0
         self._away = False
         self._wake = asyncio.Event()
         self._stopping = asyncio.Event()
         self._aborting = asyncio.Event()
         self._ready = asyncio.Event()
+
+    @property
+    def info(self) -> WorkerInfo:
+        """The worker as it announces itself, with the agents that it hosts now."""
+        return self._hosting.info
 
     @property
     def busy(self) -> int:
@@ -103,9 +113,11 @@ class Worker:
     async def run(self) -> None:
         """Work until stopped. Raises ``UnavailableError`` when the store cannot be reached at the start."""
         self._seen = await self._events.head()
-        self._paused = set(await self._queue.paused())
+        self._paused = await self._queue.pauses()
+        await self._hosting.look(())
         background = [
             asyncio.create_task(self._forever(self._heartbeats), name="heartbeats"),
+            asyncio.create_task(self._forever(self._watch), name="peers"),
             asyncio.create_task(self._forever(self._follow), name="controls"),
         ]
         if self._only is None:  # a bell wakes one worker: not the one that would not take the task
@@ -120,6 +132,7 @@ class Worker:
                 task.cancel()
             for task in await _end(left):
                 log.error("a part of the worker does not end; it is left behind", part=task.get_name())
+            await self._peers.leave()
             with contextlib.suppress(EzAigentError):
                 await self._db.write(lambda conn: queries.leave(conn, self.info.id, "stopped"))
 
@@ -127,6 +140,7 @@ class Worker:
         while not self._stopping.is_set():
             self._wake.clear()
             try:
+                await self._host()
                 claimed = await self._claim()
                 self._reached()
             except UnavailableError as error:
@@ -140,8 +154,28 @@ class Worker:
                     async with asyncio.timeout(_SWEEP):  # not wait_for: on 3.11 it can lose a cancellation
                         await self._wake.wait()
 
+    async def _host(self) -> None:
+        """Follow what was decided about the seats: as soon as it is heard of, else with the sweep."""
+        now = time.monotonic()
+        if now - self._looked < _SWEEP:
+            return
+        self._looked = now
+        try:
+            await self._hosting.look([run.claim.agent for run in self._runs.values()])
+        except BaseException:
+            self._looked = -math.inf
+            raise
+
+    def _idle(self) -> list[Slot]:
+        """Return the agents that may claim; the one that had work last comes first, so that the others can go."""
+        slots, now = self._hosting.slots, time.monotonic()
+        working = {run.claim.agent for run in self._runs.values()}
+        self._idle_since = {name: self._idle_since.get(name, now) for name in slots if name not in working}
+        able = [name for name in self._idle_since if name not in self._paused]
+        return [slots[name] for name in sorted(able, key=lambda name: -self._idle_since[name])]
+
     async def _claim(self) -> int:
-        idle = [slot for name, slot in self._idle.items() if name not in self._paused]
+        idle = self._idle()
         if not idle:
             return 0
         claims = await self._queue.claim(self.info.id, idle, only=self._only)
@@ -153,7 +187,6 @@ class Worker:
         run = _Run(claim, Controls())
         if claim.agent in self._paused:
             run.controls.pause()
-        del self._idle[claim.agent]
         self._runs[claim.run_id] = run
         run.task = asyncio.create_task(self._conduct(run), name=f"run {claim.task.id}")
 
@@ -167,7 +200,8 @@ class Worker:
             log.exception("a run could not be settled", task=run.claim.task.id)
         finally:
             del self._runs[run.claim.run_id]
-            self._idle[run.claim.agent] = self._agents[run.claim.agent]
+            if run.claim.agent not in self._hosting.slots:  # it was to leave, and waited for this
+                self._looked = -math.inf
             self._wake.set()
 
     async def _drain(self) -> None:
@@ -176,6 +210,9 @@ class Worker:
         A paused one cannot finish, so it is stopped where it waits. Whatever will not end is left behind after a while:
         its lease runs out.
         """
+        working = {run.claim.agent for run in self._runs.values()}
+        with contextlib.suppress(EzAigentError):  # then they are free when the worker has left, or is missed
+            await self._hosting.release(set(self.info.agents) - working, "its worker stops")
         for run in self._runs.values():
             if run.controls.paused:
                 run.controls.drain()
@@ -198,8 +235,11 @@ class Worker:
 
     async def _heartbeats(self) -> None:
         while True:
+            self._beat.clear()
             runs = {run_id: run.claim.fence for run_id, run in self._runs.items()}
-            await self._db.write(lambda conn: queries.seen(conn, self.info.id))
+            if not await self._hosting.beat():
+                log.warning("the others had counted this worker as lost; it goes on", worker=self.info.id)
+                self._look_again()
             pulse = await self._queue.heartbeat(self.info.id, runs)
             for run_id in pulse.lost:
                 if run := self._runs.get(run_id):
@@ -207,7 +247,19 @@ class Worker:
             for run_id in pulse.cancelled:
                 if run := self._runs.get(run_id):
                     run.controls.cancel()
-            await asyncio.sleep(self._queue_settings.lease / 3)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._queue_settings.lease / 3):
+                    await self._beat.wait()
+
+    async def _watch(self) -> None:
+        """Be present on the live bus, and take over from workers that have died."""
+        while True:
+            if not self._bus.up:  # who is missing there is asked for in the store
+                self._beat.set()
+            await self._peers.announce(self.info, busy=self.busy)
+            if await self._peers.look():
+                self._look_again()
+            await asyncio.sleep(PERIOD)
 
     async def _follow(self) -> None:
         """Act on what people decide in other processes: cancel, pause, resume, a message, new work."""
@@ -219,31 +271,42 @@ class Worker:
         match event.kind:
             case "task.submitted" | "task.queued" | "task.requeued" | "task.retrying":
                 self._wake.set()
+            case "agent.ordered" | "agent.leaving" | "agent.recalled" | "agent.unhosted":
+                self._look_again()
+            case "worker.lost":
+                if event.data.get("worker") == self.info.id:
+                    self._beat.set()
+                self._look_again()
             case "task.cancel_requested":
                 for run in self._runs.values():
                     if run.claim.task.id == event.task_id:
                         run.controls.cancel()
-            case "agent.paused" if event.agent is not None:
-                self._paused.add(event.agent)
-                for run in self._of(event.agent):
-                    run.controls.pause()
-                    if self._stopping.is_set():  # nobody waits for what cannot finish
-                        run.controls.drain()
-            case "agent.resumed" if event.agent is not None:
-                self._paused.discard(event.agent)
+            case "agent.paused":
+                self._hold(self._paused.paused(event.data["target"]))
+            case "agent.resumed":
+                self._hold(self._paused.resumed(event.data["target"]))
                 self._wake.set()
-                for run in self._of(event.agent):
-                    run.controls.resume()
             case _:
                 pass
 
-    def _of(self, agent: str) -> list[_Run]:
-        return [run for run in self._runs.values() if run.claim.agent == agent]
+    def _look_again(self) -> None:
+        self._looked = -math.inf
+        self._wake.set()
+
+    def _hold(self, paused: Pauses) -> None:
+        self._paused = paused
+        for run in self._runs.values():
+            if run.claim.agent not in paused:
+                run.controls.resume()
+                continue
+            run.controls.pause()
+            if self._stopping.is_set():  # nobody waits for what cannot finish
+                run.controls.drain()
 
     async def _listen(self) -> None:
         """Wake on a doorbell, so that a submit in another process starts at once."""
-        bells = [bell(None), *sorted({bell(slot.profile) for slot in self._agents.values()})]
         while True:
+            bells = [bell(None), *sorted({bell(slot.profile) for slot in self._hosting.slots.values()})]
             started = time.monotonic()
             if await self._bus.wait(bells, timeout=2.0) is not None:
                 self._wake.set()
@@ -265,6 +328,7 @@ class Worker:
         if not self._away:
             log.warning("the store cannot be reached; trying again", reason=str(error))
         self._away = True
+        self._peers.held_up()
 
     def _reached(self) -> None:
         if self._away:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import os
 import socket
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Collection, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +24,7 @@ from ezaigent.core.telemetry import configure_logging
 from ezaigent.fleet import Roster, liveness
 from ezaigent.live import LiveBus, open_bus
 from ezaigent.store import Database, EventLog, emit
-from ezaigent.tasks import Slot, TaskQueue
+from ezaigent.tasks import TaskQueue
 
 if TYPE_CHECKING:
     from ezaigent.costs import CostBook
@@ -179,19 +179,26 @@ def pools(settings: Settings, agents: int | None = None) -> dict[str, int]:
 
 @asynccontextmanager
 async def open_worker(
-    services: Services, pools: Mapping[str, int], *, only: frozenset[str] | None = None
+    services: Services,
+    pools: Mapping[str, int],
+    *,
+    hosts: Collection[str] = (),
+    room: int | None = None,
+    only: frozenset[str] | None = None,
 ) -> AsyncGenerator[Worker]:
     """Build a worker with its sandbox, workspaces and agents; it runs when its ``run`` is awaited.
 
-    In embedded mode the leases of workers of this home that are no longer alive are given back first.
+    It hosts the agents asked for in ``pools``, and adopts seats of the profiles ``hosts`` until it hosts ``room``
+    agents in all (None: any number). What dead workers held is given back first, where that can be known.
     """
     from ezaigent.agents import build_runtime, load_profiles
-    from ezaigent.fleet import Conductor, Worker, WorkerInfo, clean_forever
+    from ezaigent.fleet import Conductor, Hosting, Peers, Worker, WorkerInfo, clean_forever
     from ezaigent.workspaces import Workspaces, detect
 
     settings = services.settings
     profiles = load_profiles(settings)
-    for name in pools:
+    names = list(dict.fromkeys((*pools, *hosts)))
+    for name in names:
         if name not in profiles:
             raise UsageError(f"no profile {name!r} for the agents; known: {', '.join(sorted(profiles))}")
     sandbox = await detect(settings.sandbox, hidden=[settings.home])
@@ -200,26 +207,32 @@ async def open_worker(
     async with AsyncExitStack() as stack:
         if services.embedded:
             stack.enter_context(liveness.hold(services.locks, worker_id))
-            await services.queue.reclaim(alive=liveness.alive(services.locks))
-        runtime = await stack.enter_async_context(build_runtime(services.db, settings, services.costs))
-        general = {name for name in pools if profiles[name].general} or set(pools)
-        slots = [Slot(agent=name, profile=name, general=name in general) for name in pools for _ in range(pools[name])]
-        info, slots = await services.roster.register(
-            WorkerInfo(
-                id=worker_id,
-                host=socket.gethostname(),
-                pid=os.getpid(),
-                version=__version__,
-                sandbox=sandbox.level,
-                exclusive=only is not None,
-            ),
-            slots,
+        peers = Peers(
+            db=services.db,
+            bus=services.bus,
+            worker=worker_id,
+            lease=settings.queue.lease,
+            locks=services.locks if services.embedded else None,
         )
+        await peers.clear()
+        runtime = await stack.enter_async_context(build_runtime(services.db, settings, services.costs))
+        info = WorkerInfo(
+            id=worker_id,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            version=__version__,
+            sandbox=sandbox.level,
+            exclusive=only is not None,
+            hosts=tuple(hosts),
+            room=room,
+        )
+        hosting = Hosting(services.db, info, pools, {name for name in names if profiles[name].general} or names)
+        await hosting.enter()
         cleaner = asyncio.create_task(clean_forever(services.db, workspaces), name="clean up")
         stack.push_async_callback(_ended, cleaner)
         yield Worker(
-            info=info,
-            agents=slots,
+            hosting=hosting,
+            peers=peers,
             db=services.db,
             queue=services.queue,
             events=services.events,
