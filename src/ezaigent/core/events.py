@@ -8,9 +8,10 @@ from pydantic import BaseModel, ConfigDict
 
 KINDS: Final[dict[str, str]] = {
     "task.submitted": "A task was accepted; data: state, title, profile, priority, needs.",
-    "task.queued": "A task became claimable (needs met, time come, or sent back); data: reason.",
+    "task.queued": "A task became claimable (needs met, time come, or sent back); data: reason, pool.",
     "task.waiting": "A task that was sent back waits for its needs or its time again; data: reason.",
-    "task.claimed": "An agent took the task; data: agent, worker, fence, attempt, resumed.",
+    "task.claimed": "An agent took the task; "
+    "data: agent, worker, fence, attempt, resumed, waited (seconds since it was claimable).",
     "task.review": "A change is ready; data: commit, branch, files, insertions, deletions.",
     "task.done": "A person or the merge accepted the change; data: by, commit.",
     "task.blocked": "A person must answer or approve; data: question.",
@@ -18,7 +19,7 @@ KINDS: Final[dict[str, str]] = {
     "task.failed": "Dead letter: no further attempt; data: reason, attempts.",
     "task.cancel_requested": "A person asked a running task to stop; data: by.",
     "task.cancelled": "The task was cancelled; data: by, reason.",
-    "task.requeued": "A worker gave the task back unfinished (drain, shutdown); data: reason.",
+    "task.requeued": "A worker gave the task back unfinished (drain, shutdown); data: reason, pool.",
     "task.lease_expired": "A run lost its lease and the task was claimed again; data: agent, worker, fence.",
     "run.started": "A run opened its workspace; data: base, sandbox, resumed_steps.",
     "run.step": "A step finished and is journaled; data: step, what, name, ms, files_changed.",
@@ -60,6 +61,12 @@ KINDS: Final[dict[str, str]] = {
     "audit.login": "A person signed in; data: by, address.",
     "audit.login_failed": "Somebody tried to sign in and was refused; data: by, address, reason.",
     "audit.credential": "A user or a token was made or removed; data: what, name, done, by, address.",
+    "scaler.leading": "A process took over the autoscaler's office; data: holder, fence.",
+    "scaler.decided": "The autoscaler changed a pool's size, or was refused to; "
+    "data: pool, policy, before, target, binding, reason, dry_run.",
+    "scaler.configured": "A person changed the autoscaler's settings; data: by, changes.",
+    "scaler.started": "A person let the autoscaler go on; data: by.",
+    "scaler.stopped": "A person stopped the autoscaler: all pools stay as they are; data: by.",
     "live.lost": "The live bus cannot be reached; work goes on by polling; data: reason.",
     "live.restored": "The live bus is back; data: reason.",
 }
