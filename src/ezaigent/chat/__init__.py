@@ -1,0 +1,1 @@
+"""Chat: what people say becomes one typed command, an answer, or a proposed task; conversations are kept."""
