@@ -2,7 +2,7 @@ import { fileURLToPath } from 'node:url';
 import { svelte } from '@sveltejs/vite-plugin-svelte';
 import { defineConfig } from 'vite';
 
-const server = process.env['EZAIGENT_URL'] ?? 'http://127.0.0.1:8470';
+const server = process.env['EZAIGENT_URL'] ?? 'http://127.0.0.1:8700';
 
 export default defineConfig({
   plugins: [svelte()],

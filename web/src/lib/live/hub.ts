@@ -83,7 +83,8 @@ export class Hub {
     this.#become('live');
     const watch = setInterval(() => void this.#probe(silent), 500);
     try {
-      for await (const message of messages(answer.body, () => this.#hear())) this.#take(message.event, message.id, message.data);
+      for await (const message of messages(answer.body, () => this.#hear()))
+        this.#take(message.event, message.id, message.data);
     } finally {
       clearInterval(watch);
       silent.abort();
@@ -112,6 +113,8 @@ export class Hub {
   #take(event: string, id: string, data: string): void {
     if (id !== '' && /^\d+$/.test(id)) this.#last = Number(id);
     if (event === 'resync') {
+      const head = headOf(data);
+      if (head !== null && this.#last !== null && head < this.#last) this.#last = head; // another database
       this.#send({ type: 'resync' });
       return;
     }
@@ -146,10 +149,21 @@ export class Hub {
 
 class SignedOut extends Error {}
 
+function headOf(data: string): number | null {
+  try {
+    const mark = JSON.parse(data) as { head?: unknown };
+    return typeof mark.head === 'number' ? mark.head : null;
+  } catch {
+    return null;
+  }
+}
+
 function readEvent(data: string): FleetEvent | null {
   try {
     const value: unknown = JSON.parse(data);
-    return typeof value === 'object' && value !== null && 'seq' in value && 'kind' in value ? (value as FleetEvent) : null;
+    return typeof value === 'object' && value !== null && 'seq' in value && 'kind' in value
+      ? (value as FleetEvent)
+      : null;
   } catch {
     return null;
   }

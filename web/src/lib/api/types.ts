@@ -1,0 +1,29 @@
+/** The shapes of the API, as its OpenAPI document gives them. */
+import type { components } from '$api';
+
+type Schemas = components['schemas'];
+
+export type FleetEvent = Schemas['Event'];
+export type Task = Schemas['TaskView'];
+export type TaskItem = Schemas['TaskItem'];
+export type TaskDraft = Schemas['TaskDraft'];
+export type Agent = Schemas['AgentView'];
+export type QueueStats = Schemas['QueueStats'];
+export type Costs = Schemas['Costs'];
+export type CostItem = Schemas['CostItem'];
+export type Whoami = Schemas['Whoami'];
+export type User = Schemas['UserView'];
+export type Token = Schemas['TokenView'];
+export type State = TaskItem['state'];
+export type Access = Whoami['access'];
+
+export const STATES: readonly State[] = [
+  'waiting',
+  'queued',
+  'running',
+  'blocked',
+  'review',
+  'done',
+  'failed',
+  'cancelled',
+];

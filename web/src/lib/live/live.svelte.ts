@@ -1,0 +1,83 @@
+import type { FleetEvent } from '$lib/api/types';
+import { announcer } from '$lib/announce.svelte';
+import { Link } from './link';
+import type { Connection, FromHub } from './protocol';
+
+type Listener = (events: readonly FleetEvent[]) => void;
+
+const KEPT = 1_000; // newest events that a tab remembers
+
+/** The live side of a tab: the state of the connection, and events in batches, at most ten a second. */
+class Live {
+  state = $state<Connection>('connecting');
+  /** Seconds since 1970 when the server last said anything, as of the last change of the connection or batch. */
+  heard = $state<number | null>(null);
+  /** Streams that the browser's hub opened so far, and tabs that share it. */
+  opened = $state(0);
+  tabs = $state(0);
+  recent = $state.raw<readonly FleetEvent[]>([]);
+
+  #link: Link | undefined;
+  #last: number | null = null;
+  #listeners = new Set<Listener>();
+  #refreshers = new Set<() => void>();
+
+  start(): void {
+    if (this.#link === undefined)
+      this.#link = new Link(
+        (message) => this.#receive(message),
+        () => this.#last,
+      );
+    else this.#link.hello();
+  }
+
+  stop(): void {
+    this.#link?.bye();
+    this.#last = null;
+    this.recent = [];
+    this.state = 'connecting';
+  }
+
+  /** Call `listener` with each batch; returns the way to end that. */
+  listen(listener: Listener): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  /** Call `then` when all that is shown must be read anew: after connecting, and when events were skipped. */
+  onRefresh(then: () => void): () => void {
+    this.#refreshers.add(then);
+    return () => this.#refreshers.delete(then);
+  }
+
+  #receive(message: FromHub): void {
+    if (message.type === 'events') {
+      const fresh = message.events.filter((event) => this.#last === null || event.seq > this.#last);
+      this.heard = message.heard / 1000;
+      if (fresh.length === 0) return;
+      this.#last = fresh.at(-1)?.seq ?? this.#last;
+      this.recent = [...this.recent, ...fresh].slice(-KEPT);
+      for (const listener of this.#listeners) listener(fresh);
+    } else if (message.type === 'resync') {
+      this.#last = null;
+      this.#refresh();
+    } else {
+      const before = this.state;
+      this.state = message.state;
+      this.heard = message.heard === null ? null : message.heard / 1000;
+      this.opened = message.opened;
+      this.tabs = message.tabs;
+      if (message.state === before) return;
+      if (message.state === 'live') {
+        this.#refresh();
+        if (before === 'lost') announcer.say('The connection is back.');
+      } else if (message.state === 'lost') announcer.say('The connection is lost. What is shown may be out of date.');
+    }
+  }
+
+  #refresh(): void {
+    for (const refresh of this.#refreshers) refresh();
+  }
+}
+
+export const live = new Live();

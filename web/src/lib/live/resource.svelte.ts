@@ -1,0 +1,97 @@
+import type { FleetEvent } from '$lib/api/types';
+import { Problem } from '$lib/api/client';
+import { live } from './live.svelte';
+
+interface Options<T> {
+  /** Bring a value up to date by events, at once. Must bear to see an event again. */
+  reduce?: (value: T, events: readonly FleetEvent[]) => T;
+  /** Whether an event means that the value must be read anew. */
+  wants?: (event: FleetEvent) => boolean;
+  /** Least milliseconds between two reads that events cause. */
+  gap?: number;
+  /** Milliseconds after which the value is read anew without an event; for what changes by silence. */
+  every?: number;
+}
+
+/** Something read from the server and kept true by events: a snapshot, then deltas. */
+export class Resource<T> {
+  value = $state.raw<T | null>(null);
+  /** Seconds since 1970 up to which the value was true when the connection was last there. */
+  asOf = $state<number | null>(null);
+  error = $state<Problem | null>(null);
+  loading = $state(false);
+
+  #load: () => Promise<T>;
+  #options: Options<T>;
+  #meanwhile: FleetEvent[] | null = null;
+  #again = false;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #read = 0;
+
+  constructor(load: () => Promise<T>, options: Options<T> = {}) {
+    this.#load = load;
+    this.#options = options;
+  }
+
+  /** Keep the value true until the returned function is called: `$effect(() => resource.attach())`. */
+  attach(): () => void {
+    const stops = [live.listen((events) => this.#take(events)), live.onRefresh(() => void this.load())];
+    const poll = this.#options.every
+      ? setInterval(() => {
+          if (live.state === 'live' && !document.hidden) this.invalidate();
+        }, this.#options.every)
+      : undefined;
+    void this.load();
+    return () => {
+      for (const stop of stops) stop();
+      clearInterval(poll);
+      clearTimeout(this.#timer);
+      this.#timer = undefined;
+    };
+  }
+
+  /** Read anew soon; many calls are one read. */
+  invalidate(): void {
+    const wait = Math.max(0, this.#read + (this.#options.gap ?? 1_000) - Date.now());
+    this.#timer ??= setTimeout(() => {
+      this.#timer = undefined;
+      void this.load();
+    }, wait);
+  }
+
+  async load(): Promise<void> {
+    if (this.#meanwhile !== null) {
+      this.#again = true;
+      return;
+    }
+    this.#meanwhile = [];
+    this.loading = true;
+    try {
+      do {
+        this.#again = false;
+        this.#meanwhile = [];
+        this.#read = Date.now();
+        const value = await this.#load();
+        const { reduce } = this.#options;
+        this.value = reduce && this.#meanwhile.length > 0 ? reduce(value, this.#meanwhile) : value;
+        this.asOf = Date.now() / 1000;
+        this.error = null;
+      } while (this.#again);
+    } catch (error) {
+      this.error = error instanceof Problem ? error : new Problem(0, 'Error', String(error));
+    } finally {
+      this.#meanwhile = null;
+      this.loading = false;
+    }
+  }
+
+  #take(events: readonly FleetEvent[]): void {
+    this.#meanwhile?.push(...events);
+    const { reduce, wants } = this.#options;
+    if (this.value !== null) {
+      if (reduce) this.value = reduce(this.value, events);
+      if (this.asOf !== null) this.asOf = Date.now() / 1000;
+    }
+    if (wants && events.some(wants)) this.invalidate();
+  }
+}
