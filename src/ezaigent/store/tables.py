@@ -334,3 +334,29 @@ tokens = Table(
     _maybe_time("expires_at"),
     _maybe_time("used_at"),
 )
+
+chat = Table(
+    "chat",
+    metadata,
+    Column("id", Big, Identity(), primary_key=True),
+    _key("conversation"),  # fleet, or an agent
+    _text("role"),  # person, agent, fleet
+    _text("author"),
+    _text("text"),
+    _time("at"),
+    _maybe_key("task_id"),
+    _maybe_key("message_id", index=True),  # the message to an agent that it said or answers
+    _text("data"),
+    Index("ix_chat_conversation", "conversation", "id"),
+)
+
+confirmations = Table(
+    "confirmations",
+    metadata,
+    _key("token", primary_key=True),
+    _key("conversation"),
+    _text("by"),
+    _text("data"),  # the command as it was shown, and whom it touches
+    _time("expires_at"),
+    Index("ix_confirmations_by", "conversation", "by"),
+)

@@ -15,6 +15,8 @@ from ezaigent.tasks import claiming, messages, moves, queries, settling, submitt
 from ezaigent.tasks.models import Claim, Message, NewTask, Pulse, QueueStats, Slot, State, Task
 from ezaigent.tasks.rows import FullRow, TaskRow, as_task, renewed
 
+_TOGETHER: Final = 500
+"""Tasks that are cancelled in one transaction, so that no claim waits long for it."""
 _FRESH: Final = 2.0
 """Leases that a worker may be silent before its agents do not count as living."""
 
@@ -139,6 +141,14 @@ class TaskQueue:
     async def cancel(self, task_id: str, *, by: str) -> Task:
         """Cancel a task: at once when no run has it, else its run is told and stops at its next step."""
         return await self._decide(task_id, lambda _, row, at: moves.cancel(row, at, by))
+
+    async def clear(self, task_ids: Sequence[str], *, by: str) -> list[str]:
+        """Cancel those of these tasks that are still queued or waiting, a few hundred at a time; return their ids."""
+        gone: list[str] = []
+        for start in range(0, len(task_ids), _TOGETHER):
+            some = task_ids[start : start + _TOGETHER]
+            gone += await self._db.write(lambda conn, some=some: settling.clear(conn, some, by))
+        return gone
 
     async def retry(self, task_id: str, *, by: str) -> Task:
         """Send a settled, blocked or waiting task back to the queue. Raises ``ConflictError`` where it is there."""

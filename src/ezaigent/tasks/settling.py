@@ -109,3 +109,13 @@ def decide(conn: Connection, full: FullRow, move: Callable[[TaskRow, float], lis
     for name in MUTABLE:
         setattr(full, name, getattr(row, name))
     return full
+
+
+def clear(conn: Connection, ids: Sequence[str], by: str) -> list[str]:
+    """Cancel those of these tasks that no agent has begun or has now; return their ids."""
+    now, rows = queries.load(conn, ids)
+    unbegun = [row for row in rows.values() if row.state in (State.QUEUED, State.WAITING)]
+    events = [event for row in unbegun for event in moves.cancel(row, now, by)]
+    queries.save(conn, unbegun)
+    emit_many(conn, events)
+    return [row.id for row in unbegun]
