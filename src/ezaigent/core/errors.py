@@ -8,7 +8,8 @@
     │   └── ConflictError       the request contradicts the present state
     ├── UnavailableError        something needed cannot be reached or is missing                    (exit 3)
     │   ├── StoreUnavailable    the store: what was done is journaled, another run goes on with it
-    │   └── SandboxUnavailable  no sandbox level works here and the operator did not switch it off
+    │   ├── SandboxUnavailable  no sandbox level works here and the operator did not switch it off
+    │   └── LauncherError       workers cannot be started or stopped where they should run
     ├── RunError                one run cannot go on; says whether another attempt may help         (exit 1)
     │   ├── BudgetExceeded      the next model call could pass the task's cap
     │   └── StuckError          the agent repeats itself or makes no progress
@@ -49,6 +50,10 @@ class StoreUnavailable(UnavailableError):
 
 class SandboxUnavailable(UnavailableError):
     """Neither bubblewrap nor Landlock works here, and ``sandbox = "off"`` was not set."""
+
+
+class LauncherError(UnavailableError):
+    """The place where workers are started refuses, or cannot be reached."""
 
 
 class RunError(EzAigentError):

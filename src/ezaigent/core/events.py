@@ -10,6 +10,7 @@ KINDS: Final[dict[str, str]] = {
     "task.submitted": "A task was accepted; data: state, title, profile, priority, needs.",
     "task.queued": "A task became claimable (needs met, time come, or sent back); data: reason, pool.",
     "task.waiting": "A task that was sent back waits for its needs or its time again; data: reason.",
+    "task.edited": "A person changed a task that no agent works on; data: by, fields.",
     "task.claimed": "An agent took the task; "
     "data: agent, worker, fence, attempt, resumed, waited (seconds since it was claimable).",
     "task.review": "A change is ready; data: commit, branch, files, insertions, deletions.",
@@ -61,12 +62,17 @@ KINDS: Final[dict[str, str]] = {
     "audit.login": "A person signed in; data: by, address.",
     "audit.login_failed": "Somebody tried to sign in and was refused; data: by, address, reason.",
     "audit.credential": "A user or a token was made or removed; data: what, name, done, by, address.",
-    "scaler.leading": "A process took over the autoscaler's office; data: holder, fence.",
+    "leader.elected": "A process took over an office that one holds at a time; data: office, holder, fence.",
     "scaler.decided": "The autoscaler changed a pool's size, or was refused to; "
     "data: pool, policy, before, target, binding, reason, dry_run.",
     "scaler.configured": "A person changed the autoscaler's settings; data: by, changes.",
     "scaler.started": "A person let the autoscaler go on; data: by.",
     "scaler.stopped": "A person stopped the autoscaler: all pools stay as they are; data: by.",
+    "launcher.started": "A launcher started a worker; data: launcher, name, room.",
+    "launcher.stopped": "A launcher asked a worker to end; data: launcher, name, reason.",
+    "launcher.failed": "A worker ended by itself, did not get ready, or could not be started; "
+    "data: launcher, name, reason, failures, wait (seconds before the next start).",
+    "launcher.scaled": "A launcher set the number of replicas; data: launcher, name, before, after.",
     "live.lost": "The live bus cannot be reached; work goes on by polling; data: reason.",
     "live.restored": "The live bus is back; data: reason.",
 }

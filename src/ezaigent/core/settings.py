@@ -129,6 +129,42 @@ class FleetSettings(_Section):
     """Times that failing checks go back to the agent before the attempt fails."""
 
 
+class LauncherSettings(_Section):
+    """Where the workers run that host the agents: ``[launcher]``."""
+
+    kind: Literal["inline", "process", "docker", "kubernetes"] = "inline"
+    """``inline``: in this process. ``process``: child processes of it. The others need PostgreSQL."""
+    room: Annotated[int, Field(gt=0)] = 50
+    """Agents that one worker hosts at most; not for ``inline``."""
+    max_workers: Annotated[int, Field(gt=0)] = 100
+    """Workers that are started at most."""
+    startup: Annotated[float, Field(gt=0)] = 15.0
+    """Seconds that the start of a worker usually takes, until some were measured; after three times that a worker
+    that is not ready is replaced."""
+    idle: Annotated[float, Field(ge=0)] = 60.0
+    """Seconds before a worker without agents is stopped."""
+    docker_url: str = "unix:///var/run/docker.sock"
+    """Where the Docker Engine answers: ``unix:///path`` or ``http://host:port``."""
+    image: str = "ezaigent:latest"
+    """Image of the containers; ``ezaigent`` is its entry point (``docker``)."""
+    network: str | None = None
+    """Network of the containers, on which they reach the database; left out: Docker's default."""
+    volumes: list[str] = []
+    """Folders for the containers, as ``/here:/there``; repositories given by path must be in one."""
+    environment: dict[str, SecretStr] = {}
+    """Variables for the containers, beside this process's ``EZAIGENT_`` variables and provider keys (``docker``)."""
+    kubernetes_url: str | None = None
+    """Where the Kubernetes API answers; left out: the cluster that this process runs in."""
+    kubernetes_token: SecretStr | None = None
+    """Token for it; left out: the token of the pod's service account, read anew for each call."""
+    kubernetes_ca: Path | None = None
+    """File of the certificate authority of the API; left out: that of the pod's service account."""
+    namespace: str | None = None
+    """Namespace of the Deployment; left out: the pod's own."""
+    deployment: str = "ezaigent-worker"
+    """Deployment whose replicas are workers (``kubernetes``)."""
+
+
 class CostSettings(_Section):
     """Limits on spending: ``[costs]``."""
 
@@ -184,6 +220,8 @@ class Settings(_Section):
     """Agents and pools."""
     scaling: ScalingSettings = ScalingSettings()
     """How the autoscaler sizes the pools."""
+    launcher: LauncherSettings = LauncherSettings()
+    """Where workers run."""
     costs: CostSettings = CostSettings()
     """Spending limits."""
     server: ServerSettings = ServerSettings()

@@ -116,7 +116,7 @@ def lose(conn: Connection, dead: Sequence[str], reason: str, *, by: str, silent_
     Of several peers that find it out, one does it. Whoever was heard of within ``silent_for`` seconds stays; None:
     they are known to be dead.
     """
-    lost = _lose.all(conn, list(dead), silent_for) if dead else []
+    lost = _lose.all(conn, list(dead), silent_for)
     for worker, host, pid, silence in lost:
         tasks = _end_leases.run(conn, worker)
         data = {"worker": worker, "host": host, "pid": pid, "reason": reason, "by": by}

@@ -1,0 +1,18 @@
+"""The launcher of a fleet in one process: its worker takes every seat."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ezaigent.fleet.models import WorkerInfo
+from ezaigent.fleet.seats import Seat
+
+
+class InlineLauncher:
+    """Starts nothing: the worker of this process has room for any number of agents."""
+
+    async def ensure(self, seats: Sequence[Seat], workers: Sequence[WorkerInfo]) -> None:
+        """See ``Launcher.ensure``."""
+
+    async def close(self) -> None:
+        """See ``Launcher.close``."""
