@@ -30,7 +30,10 @@ less lock lua m make markdown md mdx mjs ml mli mm mod mts nim nix patch php pl 
 ps1 pxd py pyi pyx r rake rb rs rst sass scala scss sh sln snap sql sum svelte svg swift tcl tex tf tfvars
 toml ts tsv tsx txt v vb vue wasm webp xml xsd yaml yml zig zsh
 """
-_NAMED: Final = re.compile(r"(?:CODEOWNERS|Containerfile|Dockerfile|Gemfile|Jenkinsfile|LICENSE|Makefile|Procfile)")
+NAMED: Final = re.compile(
+    r"(?<![\w/.-])(?:CODEOWNERS|Containerfile|Dockerfile|Gemfile|Jenkinsfile|Makefile|Procfile)(?![\w/-])"
+)
+"""File names that are known without an ending."""
 _FILES: Final = frozenset(_ENDINGS.split())
 _FILE: Final = re.compile(r".*[^./]\.([A-Za-z0-9]+)")
 
@@ -38,7 +41,7 @@ _FILE: Final = re.compile(r".*[^./]\.([A-Za-z0-9]+)")
 def is_file(name: str) -> bool:
     """Return whether a name, which may hold wildcards, is plainly that of a file: by its ending, or as a whole."""
     found = _FILE.fullmatch(name)
-    return (found is not None and found[1].lower() in _FILES) or _NAMED.fullmatch(name) is not None
+    return (found is not None and found[1].lower() in _FILES) or NAMED.fullmatch(name) is not None
 
 
 @lru_cache(maxsize=65_536)

@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from ezaigent.tasks.globs import is_file
+from ezaigent.tasks.globs import NAMED, is_file
 
 PROMPT: Final = "prompt"
 """Source of a glob that the prompt mentions; any other source is the id of the earlier task."""
@@ -62,16 +62,20 @@ def mentioned(text: str, repo: str = "") -> list[str]:
     (``src``, ``tests``) or ends in a slash is a folder. Paths outside of the repository, addresses on the web and
     words such as and/or are none.
     """
+    text = text[:_READ]
     if repo.startswith("/"):
-        text = text[:_READ].replace(f"{repo.rstrip('/')}/", "")
+        text = text.replace(f"{repo.rstrip('/')}/", "")
+    if "://" in text:
+        text = _URL.sub(" ", text)
     found: dict[str, None] = {}
-    for match in _TOKEN.finditer(_URL.sub(" ", text[:_READ])):
-        token = match[0]
-        if (
-            len(token) <= _LONGEST
-            and (glob := _glob(token.strip("`"), quoted=token[0] == token[-1] == "`")) is not None
-        ):
-            found[glob] = None
+    for word in text.split():  # most words are no paths, and a submit is not to be kept waiting by them
+        if "/" in word or "." in word[:-1]:
+            for match in _TOKEN.finditer(word):
+                token = match[0]
+                glob = _glob(token.strip("`"), quoted=token[0] == token[-1] == "`") if len(token) <= _LONGEST else None
+                if glob is not None:
+                    found[glob] = None
+    found |= dict.fromkeys(NAMED.findall(text))
     return together(list(found))
 
 
