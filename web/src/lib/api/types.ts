@@ -9,6 +9,7 @@ export type TaskItem = Schemas['TaskItem'];
 export type TaskDraft = Schemas['TaskDraft'];
 export type Agent = Schemas['AgentView'];
 export type QueueStats = Schemas['QueueStats'];
+export type LogPage = Schemas['LogPage'];
 export type Costs = Schemas['Costs'];
 export type CostItem = Schemas['CostItem'];
 export type Whoami = Schemas['Whoami'];

@@ -22,7 +22,7 @@ const ENDS_RUN = new Set([
   'task.retrying',
 ]);
 
-type Live = Pick<TaskItem, 'id' | 'state' | 'agent' | 'steps' | 'reason'>;
+type Live = Pick<TaskItem, 'id' | 'agent' | 'steps' | 'reason'> & { state: string };
 
 /** Return tasks with the events applied; those that no event names stay the same objects. */
 export function tasksAfter<T extends Live>(tasks: readonly T[], events: readonly FleetEvent[]): readonly T[] {

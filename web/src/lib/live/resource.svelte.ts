@@ -13,8 +13,14 @@ interface Options<T> {
   every?: number;
 }
 
+/** How old something shown is, and why it could not be read. */
+export interface Freshness {
+  readonly asOf: number | null;
+  readonly error: Problem | null;
+}
+
 /** Something read from the server and kept true by events: a snapshot, then deltas. */
-export class Resource<T> {
+export class Resource<T> implements Freshness {
   value = $state.raw<T | null>(null);
   /** Seconds since 1970 up to which the value was true when the connection was last there. */
   asOf = $state<number | null>(null);

@@ -1,5 +1,5 @@
 import { body, http } from '$lib/api/client';
-import type { FleetEvent } from '$lib/api/types';
+import type { FleetEvent, LogPage } from '$lib/api/types';
 import { live } from './live.svelte';
 
 /** What happened to one task, oldest first: read once, then followed. */
@@ -42,7 +42,7 @@ export class TaskLog {
       let after: number | null = this.ready ? (this.events.at(-1)?.seq ?? 0) : 0;
       while (after !== null) {
         const path = { task_id: this.#id };
-        const page = await body(
+        const page: LogPage = await body(
           http.GET('/api/v1/tasks/{task_id}/logs', { params: { path, query: { after, limit: 1000 } } }),
         );
         this.#add(page.items);
