@@ -44,9 +44,11 @@ def move(row: TaskRow, to: State, now: float, *, reason: str = "") -> None:
 def begin(row: TaskRow, now: float, *, agent: str, worker: str, lease: float) -> tuple[bool, list[NewEvent]]:
     """Give the task to an agent; return whether it goes on with an earlier journal, and the events."""
     events: list[NewEvent] = []
+    since = row.queued_at
     if row.state == State.RUNNING:
         events.append(_lease_expired(row, now))
         row.crashes += 1
+        since = row.lease_until
     move(row, State.RUNNING, now)
     resumed = not row.fresh
     row.attempts += row.fresh
@@ -58,6 +60,7 @@ def begin(row: TaskRow, now: float, *, agent: str, worker: str, lease: float) ->
     row.started_at = row.started_at or now
     row.cancel_requested = False
     data = {"agent": agent, "worker": worker, "fence": row.fence, "attempt": row.attempts, "resumed": resumed}
+    data |= {"waited": round(max(0.0, now - (since or now)), 3)}
     events.append(_event(row, "task.claimed", now, data))
     return resumed, events
 
@@ -118,7 +121,7 @@ def release(row: TaskRow, now: float, reason: str) -> list[NewEvent]:
     if row.cancel_requested:
         return cancelled(row, now, row.reason)
     move(row, State.QUEUED, now)
-    return [_event(row, "task.requeued", now, {"reason": reason})]
+    return [_event(row, "task.requeued", now, {"reason": reason, "pool": row.pool})]
 
 
 def cancelled(row: TaskRow, now: float, reason: str, *, by: str | None = None) -> list[NewEvent]:
@@ -169,7 +172,7 @@ def ready(row: TaskRow, now: float, *, needs_met: bool, reason: str, obey_time: 
         row.updated_at = now
         return []
     move(row, State.QUEUED, now)
-    return [_event(row, "task.queued", now, {"reason": reason})]
+    return [_event(row, "task.queued", now, {"reason": reason, "pool": row.pool})]
 
 
 def approve(row: TaskRow, now: float, by: str, commit: str | None) -> list[NewEvent]:

@@ -23,6 +23,8 @@ class Seat:
 
     agent: str
     since: float
+    pinned: bool = False
+    """Whether a person asked for this very agent: it is counted, and never told to go."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +121,11 @@ class PoolSnapshot:
     def size(self) -> int:
         """Agents that are there or on the way, draining ones not counted."""
         return len(self.busy) + len(self.idle) + len(self.starting)
+
+    @property
+    def pinned(self) -> int:
+        """Agents that stay whatever is decided."""
+        return sum(seat.pinned for seats in (self.busy, self.idle, self.starting) for seat in seats)
 
 
 @dataclass(frozen=True, slots=True)

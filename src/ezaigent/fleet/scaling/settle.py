@@ -38,6 +38,8 @@ def settle(wanted: int, pool: PoolSnapshot, minimum: int, limits: Sequence[Limit
         kept = engaged if forced is None else min(engaged, forced.agents)
         if target < kept:
             target, binding = kept, Limit("busy", kept, "agents that have a task or are on the way")
+    if target < pool.pinned:
+        target, binding = pool.pinned, Limit("pinned", pool.pinned, f"the {pool.pinned} that a person asked for")
     return Settled(target, ceiling, binding)
 
 
@@ -46,7 +48,7 @@ def orders(pool: PoolSnapshot, target: int) -> Orders:
 
     Draining agents are taken back before new ones are started. The one idle for the longest goes first, then the one
     that began to start last, then (only if ``target`` leaves no other way) the one that has been busy for the longest,
-    which drains.
+    which drains. Pinned agents never go.
     """
     more = target - pool.size
     if more > 0:
@@ -55,10 +57,10 @@ def orders(pool: PoolSnapshot, target: int) -> Orders:
     if more == 0:
         return Orders()
     free = [
-        *sorted(pool.idle, key=lambda seat: seat.since),
-        *sorted(pool.starting, key=lambda seat: -seat.since),
+        *sorted((seat for seat in pool.idle if not seat.pinned), key=lambda seat: seat.since),
+        *sorted((seat for seat in pool.starting if not seat.pinned), key=lambda seat: -seat.since),
     ]
-    busy = sorted(pool.busy, key=lambda seat: seat.since)
+    busy = sorted((seat for seat in pool.busy if not seat.pinned), key=lambda seat: seat.since)
     return Orders(
         retire=tuple(seat.agent for seat in free[:-more]),
         drain=tuple(seat.agent for seat in busy[: max(0, -more - len(free))]),

@@ -1,0 +1,46 @@
+"""Which pools the autoscaler sizes, and what it must know of each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Self
+
+from ezaigent.agents import Profile
+from ezaigent.core.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class PoolFacts:
+    """What does not change about a pool while the fleet runs."""
+
+    general: bool
+    """Whether its agents take tasks that name no profile."""
+    models: tuple[str, ...] = ()
+    """Models that its agents can ask, ``provider:name``; none for an offline profile."""
+    paid: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Catalog:
+    """The pools that the fleet may have agents in."""
+
+    pools: Mapping[str, PoolFacts]
+    accounts: Mapping[str, int]
+    """Keys by provider, where there are several."""
+
+    @classmethod
+    def of(cls, names: list[str], profiles: Mapping[str, Profile], settings: Settings) -> Self:
+        """Return the catalog of these profiles; where none of them is general, all of them are."""
+        general = {name for name in names if profiles[name].general} or set(names)
+        return cls(
+            {
+                name: PoolFacts(
+                    general=name in general,
+                    models=() if profiles[name].offline else (profiles[name].model, *profiles[name].fallbacks),
+                    paid=not profiles[name].offline,
+                )
+                for name in names
+            },
+            {name: len(given.keys) for name, given in settings.providers.items() if given.keys},
+        )
