@@ -1,0 +1,99 @@
+"""The app: routes behind the gate, problems for errors, one OpenAPI document."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import fields
+from typing import Any, Final
+
+from fastapi import APIRouter, FastAPI
+from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
+from starlette.types import ASGIApp
+
+from ezaigent import __version__
+from ezaigent.api import dashboard, page
+from ezaigent.api.accounts import Accounts
+from ezaigent.api.backstage import Backstage, Stage
+from ezaigent.api.gate import COOKIE, Gate
+from ezaigent.api.hygiene import Hygiene
+from ezaigent.api.metrics import Metrics
+from ezaigent.api.models import Problem
+from ezaigent.api.problems import add_problems
+from ezaigent.api.routes import accounts, agents, costs, events, health, session, tasks
+from ezaigent.api.stream import Fanout
+from ezaigent.api.throttle import SignIns
+
+ROUTERS: Final[tuple[APIRouter, ...]] = (
+    tasks.router,
+    agents.router,
+    events.router,
+    costs.router,
+    session.router,
+    accounts.router,
+    health.router,
+    page.router,
+    dashboard.router,
+)
+
+
+@asynccontextmanager
+async def open_app(back: Backstage) -> AsyncGenerator[tuple[ASGIApp, Stage]]:
+    """Build the app and start its reader of events."""
+    async with Fanout(back.events) as fanout:
+        given = {field.name: getattr(back, field.name) for field in fields(Backstage)}
+        stage = Stage(**given, accounts=Accounts(back.db), fanout=fanout)
+        yield guarded(stage), stage
+        await stage.accounts.settled()
+
+
+def guarded(stage: Stage) -> ASGIApp:
+    """Return the app with the gate before it."""
+    app = bare_app()
+    app.state.stage = stage
+    metrics: Metrics = app.state.metrics
+    server = stage.settings.server
+    routes = [route for router in ROUTERS for route in router.routes if isinstance(route, APIRoute)]
+    gate = Gate(app, accounts=stage.accounts, settings=server, routes=routes)
+    return Hygiene(gate, max_body=server.max_body, seen=metrics.seen)
+
+
+def bare_app() -> FastAPI:
+    """Return the routes without a gate and without services: what the OpenAPI document is made of."""
+    app = FastAPI(title="Ez Aigent", version=__version__, openapi_url=None, docs_url=None, redoc_url=None)
+    for router in ROUTERS:
+        app.include_router(router)
+    add_problems(app)
+    app.state.metrics = Metrics()
+    app.state.sign_ins = SignIns()
+    made: list[dict[str, Any]] = []
+
+    def openapi() -> dict[str, Any]:
+        if not made:
+            made.append(_describe(app))
+        return made[0]
+
+    app.openapi = openapi  # type: ignore[method-assign]
+    return app
+
+
+def _describe(app: FastAPI) -> dict[str, Any]:
+    document = get_openapi(
+        title=app.title,
+        version=app.version,
+        summary="Steer a fleet of AI coding agents.",
+        routes=app.routes,
+        servers=[{"url": "/"}],
+    )
+    parts = document["components"]
+    schemas = parts["schemas"]
+    schemas["Problem"] = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+    for unused in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(unused, None)
+    parts["securitySchemes"] = {
+        "token": {"type": "http", "scheme": "bearer", "description": "ezaigent token create"},
+        "session": {"type": "apiKey", "in": "cookie", "name": COOKIE, "description": "With X-CSRF-Token on changes."},
+    }
+    document["security"] = [{"token": []}, {"session": []}]
+    return document

@@ -1,0 +1,92 @@
+"""What the API works with: the services of the rooms below, and what wiring puts together of them."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Annotated, Literal, Protocol
+
+from fastapi import Depends, Request
+
+from ezaigent.api.access import Principal
+from ezaigent.api.accounts import Accounts
+from ezaigent.api.gate import client
+from ezaigent.api.stream import Fanout
+from ezaigent.core.settings import Settings
+from ezaigent.costs import CostBook
+from ezaigent.fleet import Roster
+from ezaigent.store import Database, EventLog
+from ezaigent.tasks import NewTask, Task, TaskQueue
+
+
+class Steer(Protocol):
+    """Pauses or resumes an agent, a profile's agents, or ``all``; returns their names."""
+
+    async def __call__(self, verb: Literal["pause", "resume"], agent: str, *, by: str) -> list[str]:
+        """Do it."""
+        ...
+
+
+class Tell(Protocol):
+    """Writes to running agents; returns their names."""
+
+    async def __call__(self, agent: str, text: str, *, by: str) -> list[str]:
+        """Do it."""
+        ...
+
+
+class Merge(Protocol):
+    """Merges a task's change onto its base branch."""
+
+    async def __call__(self, task_id: str, *, by: str) -> Task:
+        """Do it."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Backstage:
+    """The services behind the routes."""
+
+    settings: Settings
+    db: Database
+    events: EventLog
+    queue: TaskQueue
+    costs: CostBook
+    roster: Roster
+    admit: Callable[[NewTask], Awaitable[NewTask]]
+    """Refuses what cannot be worked: an unknown profile, a repository that is none."""
+    diff: Callable[[str], Awaitable[str]]
+    """Returns a task's change as a patch."""
+    merge: Merge
+    steer: Steer
+    tell: Tell
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage(Backstage):
+    """The same with what the API itself keeps."""
+
+    accounts: Accounts
+    fanout: Fanout
+
+
+def _stage(request: Request) -> Stage:
+    stage = request.app.state.stage
+    assert isinstance(stage, Stage)
+    return stage
+
+
+def _caller(request: Request) -> Principal:
+    """Return the caller, whom the gate has let in."""
+    principal = request.state.principal
+    assert isinstance(principal, Principal)
+    return principal
+
+
+def _address(request: Request) -> str:
+    return client(request.scope)
+
+
+On = Annotated[Stage, Depends(_stage)]
+Caller = Annotated[Principal, Depends(_caller)]
+Address = Annotated[str, Depends(_address)]

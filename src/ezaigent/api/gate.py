@@ -1,0 +1,226 @@
+"""The one place that decides who comes in: every request passes here before anything is read or done for it.
+
+What is not declared is refused: a path that no list names needs a credential, a route that declares no access needs an
+administrator.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Sequence
+from http.cookies import CookieError, SimpleCookie
+from typing import Any, Final, NamedTuple
+from urllib.parse import urlsplit
+
+from fastapi.routing import APIRoute
+from starlette.routing import Match
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from ezaigent.api.access import SCOPES, Access, Principal
+from ezaigent.api.accounts import Accounts
+from ezaigent.api.credentials import csrf_token, same
+from ezaigent.api.problems import (
+    FORBIDDEN,
+    MISDIRECTED,
+    TOO_MANY,
+    UNAUTHENTICATED,
+    Refusal,
+    kind_of,
+    problem,
+    request_id,
+)
+from ezaigent.api.throttle import Buckets
+from ezaigent.core.errors import EzAigentError
+from ezaigent.core.settings import ServerSettings
+
+COOKIE: Final = "ezaigent_session"
+CSRF_HEADER: Final = "X-CSRF-Token"
+ACCESS_KEY: Final = "x-access"
+"""Field of a route's OpenAPI description that says what it takes: read, operate, admin, public."""
+
+_DECLARED: Final[dict[str, Access]] = {**SCOPES}
+_PROBES: Final = frozenset({"/healthz", "/readyz"})
+_SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
+_STRANGERS: Final = (1.0, 30.0)
+"""Refusals a second, and at once, that one address gets before it is told to wait."""
+
+
+def needs(access: Access | None) -> dict[str, Any]:
+    """Return a route's declaration of what it takes; None for what is open to everybody."""
+    if access is None:
+        return {ACCESS_KEY: "public", "security": []}
+    return {ACCESS_KEY: next(name for name, level in SCOPES.items() if level is access)}
+
+
+class _Target(NamedTuple):
+    """What a request asks for."""
+
+    access: Access | None
+    action: str
+    path: dict[str, Any]
+
+
+class Gate:
+    """ASGI: authenticates, checks the host, the origin, the rate, the access and the CSRF word; writes the audit."""
+
+    def __init__(
+        self, app: ASGIApp, *, accounts: Accounts, settings: ServerSettings, routes: Sequence[APIRoute]
+    ) -> None:
+        """Guard ``app``, whose routes are ``routes``."""
+        self._app = app
+        self._accounts = accounts
+        self._names = frozenset(name.lower() for name in (*settings.names, "localhost", settings.host))
+        self._callers = Buckets(settings.rate, 4 * settings.rate)
+        self._strangers = Buckets(*_STRANGERS)
+        self._routes = routes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let the request through, or answer it."""
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+            return
+        if scope["type"] != "http":
+            await send({"type": "websocket.close", "code": 1008})
+            return
+        if scope["path"] not in _PROBES:
+            try:
+                scope["state"]["principal"] = await self._admit(scope)
+            except Refusal as refusal:
+                answer = problem(refusal.kind, str(refusal), request_id(scope), headers=refusal.headers)
+                await answer(scope, receive, send)
+                return
+            except EzAigentError as error:
+                await problem(kind_of(error), str(error), request_id(scope))(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+    async def _admit(self, scope: Scope) -> Principal | None:
+        headers = _headers(scope)
+        address = client(scope)
+        self._check_host(headers.get("host", ""))
+        self._check_origin(headers, scope)
+        target = self._target(scope)
+        principal, cookie = await self._who(headers)
+        if principal is None:
+            if target.access is None:
+                self._stranger(address, refuse=False)
+                return None
+            self._stranger(address, refuse=True)
+        assert principal is not None
+        wait = self._callers.take(principal.key)
+        if wait:
+            raise Refusal(
+                TOO_MANY, f"{principal.name} asks too often; wait {wait:.2f} s", {"Retry-After": str(int(wait) + 1)}
+            )
+        if target.access is None:
+            return principal
+        change = scope["method"] not in _SAFE
+        data: dict[str, object] = {
+            "by": principal.name,
+            "via": f"{principal.via} {principal.key[:16]}",
+            "access": principal.access.name.lower(),
+            "address": address,
+            "action": target.action,
+            "target": target.path,
+            "request": request_id(scope),
+        }
+        if principal.access < target.access:
+            if change:
+                await self._accounts.audit("audit.refused", data)
+            needed = target.access.name.lower()
+            raise Refusal(FORBIDDEN, f"{principal.name} may {principal.access.name.lower()}; this needs {needed}")
+        if change and cookie is not None:
+            given = headers.get(CSRF_HEADER.lower(), "")
+            if not same(given, csrf_token(cookie)):
+                raise Refusal(FORBIDDEN, f"send the session's csrf word as {CSRF_HEADER}; GET /api/v1/session tells it")
+        if change and target.action:
+            await self._accounts.audit("audit.change", data)
+        return principal
+
+    async def _who(self, headers: dict[str, str]) -> tuple[Principal | None, str | None]:
+        """Return the caller, and the cookie where that was the credential."""
+        kind, _, text = headers.get("authorization", "").partition(" ")
+        if kind:
+            return (await self._accounts.by_token(text.strip()) if kind.lower() == "bearer" else None), None
+        cookie = session_cookie(headers.get("cookie", ""))
+        if cookie is None:
+            return None, None
+        return await self._accounts.by_session(cookie), cookie
+
+    def _stranger(self, address: str, *, refuse: bool) -> None:
+        wait = self._strangers.take(address)
+        if wait:
+            raise Refusal(
+                TOO_MANY,
+                f"too many requests without a credential from {address}; wait {wait:.1f} s",
+                {"Retry-After": str(int(wait) + 1)},
+            )
+        if refuse:
+            raise Refusal(
+                UNAUTHENTICATED,
+                "no usable credential: send Authorization: Bearer TOKEN (ezaigent token create) or sign in",
+                {"WWW-Authenticate": 'Bearer realm="ezaigent"'},
+            )
+
+    def _target(self, scope: Scope) -> _Target:
+        for route in self._routes:
+            match, child = route.matches(scope)
+            if match is Match.FULL:
+                declared = (route.openapi_extra or {}).get(ACCESS_KEY)
+                access = None if declared == "public" else _DECLARED.get(str(declared), Access.ADMIN)
+                return _Target(access, route.operation_id or route.name, dict(child.get("path_params", {})))
+        return _Target(Access.READ, "", {})  # there is nothing: the app will say so, to those who may ask
+
+    def _check_host(self, host: str) -> None:
+        name = _host_name(host)
+        if name in self._names or _is_address(name):
+            return
+        raise Refusal(MISDIRECTED, f"this server is not {name[:100]!r}; name it in [server] names if it should be")
+
+    def _check_origin(self, headers: dict[str, str], scope: Scope) -> None:
+        """Refuse what a page of another site sends: no other site has business here, whatever the credential."""
+        origin = headers.get("origin")
+        if origin is not None:
+            sent = urlsplit(origin)
+            if sent.netloc.lower() != headers.get("host", "").lower() or sent.scheme not in {"http", "https"}:
+                raise Refusal(FORBIDDEN, f"a page of {origin[:100]!r} may not use this server")
+        if scope["method"] not in _SAFE and headers.get("sec-fetch-site") in {"cross-site", "same-site"}:
+            raise Refusal(FORBIDDEN, "a page of another site may not change anything here")
+
+
+def client(scope: Scope) -> str:
+    """Return the address that a request comes from."""
+    found = scope.get("client")
+    return str(found[0]) if found else "unknown"
+
+
+def session_cookie(header: str) -> str | None:
+    """Return the session's secret out of a Cookie header."""
+    try:
+        found = SimpleCookie(header).get(COOKIE)
+    except CookieError:
+        return None
+    return found.value if found is not None and found.value else None
+
+
+def _headers(scope: Scope) -> dict[str, str]:
+    """Return the headers; of one sent twice the first, which is what the checks see and the app uses."""
+    headers: dict[str, str] = {}
+    for name, value in scope["headers"]:
+        headers.setdefault(name.decode("latin-1"), value.decode("latin-1"))
+    return headers
+
+
+def _host_name(host: str) -> str:
+    if host.startswith("["):
+        return host[1:].partition("]")[0].lower()
+    return host.partition(":")[0].lower()
+
+
+def _is_address(name: str) -> bool:
+    """Tell whether it is a plain IP address: no other site's name can be made to point here under it."""
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True

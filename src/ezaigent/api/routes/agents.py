@@ -1,0 +1,51 @@
+"""``/api/v1/agents`` and ``/api/v1/queue``: who works, and what waits."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path
+
+from ezaigent.api.access import Access
+from ezaigent.api.backstage import Caller, On
+from ezaigent.api.gate import needs
+from ezaigent.api.models import AgentMessage, Listing, Steered
+from ezaigent.api.problems import documented
+from ezaigent.fleet import AgentView
+from ezaigent.tasks import QueueStats
+
+router = APIRouter(prefix="/api/v1", tags=["fleet"], responses=documented())
+
+Name = Annotated[
+    str, Path(description="Agent, such as claude-1; a profile for its agents; all.", pattern="^[A-Za-z0-9._-]{1,100}$")
+]
+
+
+@router.get("/agents", operation_id="list_agents", openapi_extra=needs(Access.READ))
+async def list_agents(on: On) -> Listing[AgentView]:
+    """List the agents of all live workers, and paused ones, each with its derived status."""
+    return Listing(items=await on.roster.agents())
+
+
+@router.post("/agents/{name}/pause", operation_id="pause_agent", openapi_extra=needs(Access.OPERATE))
+async def pause_agent(name: Name, on: On, caller: Caller) -> Steered:
+    """Let agents take no task and make no further step; they stay paused over restarts."""
+    return Steered(agents=await on.steer("pause", name, by=caller.name))
+
+
+@router.post("/agents/{name}/resume", operation_id="resume_agent", openapi_extra=needs(Access.OPERATE))
+async def resume_agent(name: Name, on: On, caller: Caller) -> Steered:
+    """Let paused agents go on."""
+    return Steered(agents=await on.steer("resume", name, by=caller.name))
+
+
+@router.post("/agents/{name}/message", operation_id="message_agent", openapi_extra=needs(Access.OPERATE))
+async def message_agent(name: Name, message: AgentMessage, on: On, caller: Caller) -> Steered:
+    """Write to agents that work on a task; delivered before their next model request."""
+    return Steered(agents=await on.tell(name, message.text, by=caller.name))
+
+
+@router.get("/queue", operation_id="get_queue", openapi_extra=needs(Access.READ))
+async def get_queue(on: On) -> QueueStats:
+    """Return how deep the queue is and how long it waits."""
+    return await on.queue.stats()

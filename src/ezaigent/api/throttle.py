@@ -1,0 +1,76 @@
+"""How often a caller may ask: token buckets by caller, and a growing wait after wrong passwords. Per process."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Final
+
+_KEPT: Final = 10_000
+"""Callers remembered; the one not seen for longest is forgotten first."""
+
+
+class Buckets:
+    """A token bucket for each caller."""
+
+    def __init__(self, rate: float, burst: float, clock: Callable[[], float] = time.monotonic) -> None:
+        """Let each caller make ``rate`` requests a second in the long run, ``burst`` at once."""
+        self._rate = rate
+        self._burst = burst
+        self._clock = clock
+        self._level: OrderedDict[str, tuple[float, float]] = OrderedDict()
+
+    def take(self, caller: str) -> float:
+        """Take one; return 0, or the seconds to wait when there is none (and nothing is taken)."""
+        at = self._clock()
+        level, since = self._level.pop(caller, (self._burst, at))
+        level = min(self._burst, level + (at - since) * self._rate)
+        wait = 0.0 if level >= 1 else (1 - level) / self._rate
+        self._level[caller] = (level if wait else level - 1, at)
+        while len(self._level) > _KEPT:
+            self._level.popitem(last=False)
+        return wait
+
+
+_FREE: Final = 5
+"""Wrong passwords without a wait."""
+_LONGEST: Final = 900.0
+_FORGET: Final = 3600.0
+
+
+class SignIns:
+    """After a few wrong passwords each further try waits twice as long: by address and name, and by address."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        """Remember nothing yet."""
+        self._clock = clock
+        self._failed: OrderedDict[str, tuple[int, float]] = OrderedDict()
+
+    def wait(self, address: str, name: str) -> float:
+        """Return the seconds until this may be tried; 0 for now."""
+        at = self._clock()
+        return max(self._left(key, free, at) for key, free in _keys(address, name))
+
+    def failed(self, address: str, name: str) -> None:
+        """Count a wrong password."""
+        at = self._clock()
+        for key, _ in _keys(address, name):
+            count, since = self._failed.pop(key, (0, at))
+            self._failed[key] = (1 if at - since > _FORGET else count + 1, at)
+        while len(self._failed) > _KEPT:
+            self._failed.popitem(last=False)
+
+    def succeeded(self, address: str, name: str) -> None:
+        """Forget the wrong ones of this address with this name."""
+        self._failed.pop(_keys(address, name)[0][0], None)
+
+    def _left(self, key: str, free: int, at: float) -> float:
+        count, since = self._failed.get(key, (0, at))
+        if count < free:
+            return 0.0
+        return max(0.0, since + min(_LONGEST, 2.0 ** (count - free)) - at)
+
+
+def _keys(address: str, name: str) -> tuple[tuple[str, int], ...]:
+    return ((f"{address} {name}", _FREE), (address, 10 * _FREE))
