@@ -75,7 +75,8 @@ def mentioned(text: str, repo: str = "") -> list[str]:
                 glob = _glob(token.strip("`"), quoted=token[0] == token[-1] == "`") if len(token) <= _LONGEST else None
                 if glob is not None:
                     found[glob] = None
-    found |= dict.fromkeys(NAMED.findall(text))
+    if "file" in text or "OWNERS" in text:
+        found |= dict.fromkeys(NAMED.findall(text))
     return together(list(found))
 
 
