@@ -45,6 +45,7 @@ class Terminal:
             "EZAIGENT_HOME": str(home),
             "COLUMNS": "160",
             "NO_COLOR": "1",
+            "EZAIGENT_SERVER__PORT": "0",
             **environment,
         }
 
