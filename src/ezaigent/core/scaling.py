@@ -34,8 +34,8 @@ class PoolFields(BaseModel):
     wait_target: Annotated[float, Field(gt=0, le=86_400)] = 15.0
     """Seconds in the queue above which a task counts as late (``slo``)."""
     late_share: Annotated[float, Field(gt=0, le=0.5)] = 0.04
-    """Share of tasks that may be late in the long run. A day of few tasks can pass it by up to one percent, so 4 %
-    keeps every measured day within 5 %, where 4.5 % does not (``slo``)."""
+    """Share of tasks that may be late in the long run (``slo``). A single day can pass it by almost one percent: 4 %
+    kept every measured day within 5 %, 4.5 % did not."""
     keep: Annotated[float, Field(ge=0, le=100)] = 2.0
     """Start-up times that an idle agent is kept for; 4 launches less often and costs more (``slo``)."""
     startup: Annotated[float, Field(gt=0, le=3600)] = 30.0

@@ -1,3 +1,10 @@
 """The live autoscaler: events become facts, facts a snapshot, the pure core decides, seats are ordered."""
 
 from __future__ import annotations
+
+from ezaigent.fleet.leader import LEASE as SCALER_LEASE
+from ezaigent.fleet.scaler.host import Host
+from ezaigent.fleet.scaler.pools import Catalog
+from ezaigent.fleet.scaler.scaler import Scaler
+
+__all__ = ["SCALER_LEASE", "Catalog", "Host", "Scaler"]

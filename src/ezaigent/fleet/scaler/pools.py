@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -30,7 +30,7 @@ class Catalog:
     """Keys by provider, where there are several."""
 
     @classmethod
-    def of(cls, names: list[str], profiles: Mapping[str, Profile], settings: Settings) -> Self:
+    def of(cls, names: Sequence[str], profiles: Mapping[str, Profile], settings: Settings) -> Self:
         """Return the catalog of these profiles; where none of them is general, all of them are."""
         general = {name for name in names if profiles[name].general} or set(names)
         return cls(

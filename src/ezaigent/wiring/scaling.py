@@ -1,0 +1,77 @@
+"""Run the autoscaler beside whatever else a process does: it leads, or stands by."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from ezaigent.core.ids import new_id
+from ezaigent.core.settings import Settings
+from ezaigent.wiring.services import Services, pools
+
+if TYPE_CHECKING:
+    from ezaigent.fleet import Catalog, Launcher, Scaler
+
+
+def scaled_pools(settings: Settings) -> list[str]:
+    """Return the profiles whose pools the autoscaler sizes: those that have agents without it, and ``scaling.pools``.
+
+    Raises ``UsageError`` for one that does not exist.
+    """
+    from ezaigent.agents import load_profiles
+    from ezaigent.core.errors import UsageError
+
+    known = load_profiles(settings)
+    for name in settings.scaling.pools:
+        if name not in known:
+            raise UsageError(f"[scaling.pools.{name}] names no known profile; known: {', '.join(sorted(known))}")
+    return list(dict.fromkeys((*pools(settings), *settings.scaling.pools)))
+
+
+def catalog_of(settings: Settings, names: Sequence[str]) -> Catalog:
+    """Return what the autoscaler must know of these pools."""
+    from ezaigent.agents import load_profiles
+    from ezaigent.fleet import Catalog
+
+    return Catalog.of(names, load_profiles(settings), settings)
+
+
+@asynccontextmanager
+async def scaling(
+    services: Services, names: Sequence[str], launcher: Launcher, *, lease: float | None = None
+) -> AsyncGenerator[Scaler]:
+    """Size the pools ``names`` while the block runs, unless another process leads; then stand by for it.
+
+    ``lease`` is how many seconds after its last word a leader is replaced.
+    """
+    from ezaigent.fleet import SCALER_LEASE, Host, Scaler
+
+    settings = services.settings
+
+    async def spent() -> bool:
+        today = await services.costs.day_ledger()
+        return today is not None and today.limit_nusd is not None and today.spent_nusd >= today.limit_nusd
+
+    scaler = Scaler(
+        db=services.db,
+        events=services.events,
+        holder=f"{socket.gethostname()}-{os.getpid()}-{new_id()[-5:]}",
+        file=settings.scaling,
+        catalog=catalog_of(settings, names),
+        launcher=launcher,
+        fresh=1.5 * settings.queue.lease,
+        locks=services.locks if services.embedded else None,
+        host=Host(settings.home) if settings.launcher.kind in {"inline", "process"} else None,
+        spent=spent if settings.costs.daily_budget_usd is not None else None,
+        lease=SCALER_LEASE if lease is None else lease,
+    )
+    running = asyncio.create_task(scaler.run(), name="autoscaler")
+    try:
+        yield scaler
+    finally:
+        running.cancel()
+        await asyncio.wait({running})
