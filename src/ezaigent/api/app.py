@@ -12,7 +12,6 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 from starlette.types import ASGIApp
 
-from ezaigent import __version__
 from ezaigent.api import dashboard, page
 from ezaigent.api.accounts import Accounts
 from ezaigent.api.backstage import Backstage, Stage
@@ -50,7 +49,7 @@ async def open_app(back: Backstage) -> AsyncGenerator[tuple[ASGIApp, Stage]]:
 
 def guarded(stage: Stage) -> ASGIApp:
     """Return the app with the gate before it."""
-    app = bare_app()
+    app = bare_app(stage.version)
     app.state.stage = stage
     metrics: Metrics = app.state.metrics
     server = stage.settings.server
@@ -59,9 +58,9 @@ def guarded(stage: Stage) -> ASGIApp:
     return Hygiene(gate, max_body=server.max_body, seen=metrics.seen)
 
 
-def bare_app() -> FastAPI:
+def bare_app(version: str = "0") -> FastAPI:
     """Return the routes without a gate and without services: what the OpenAPI document is made of."""
-    app = FastAPI(title="Ez Aigent", version=__version__, openapi_url=None, docs_url=None, redoc_url=None)
+    app = FastAPI(title="Ez Aigent", version=version, openapi_url=None, docs_url=None, redoc_url=None)
     for router in ROUTERS:
         app.include_router(router)
     add_problems(app)

@@ -47,6 +47,7 @@ class Merge(Protocol):
 class Backstage:
     """The services behind the routes."""
 
+    version: str
     settings: Settings
     db: Database
     events: EventLog

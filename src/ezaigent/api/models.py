@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from ezaigent.core.events import Event
 from ezaigent.costs import Totals
-from ezaigent.fleet import TaskView
+from ezaigent.fleet import AgentView, TaskView
 
 T = TypeVar("T")
 
@@ -130,6 +130,10 @@ class TaskItem(Shown):
         )
 
 
+class TaskPage(Page[TaskItem]):
+    """Tasks, newest first."""
+
+
 class Why(Shown):
     """What a task waits for, or what became of it."""
 
@@ -151,6 +155,10 @@ class LogPage(Shown):
 
 
 # ---------------------------------------------------------------------------------------------- agents, costs
+
+
+class AgentList(Listing[AgentView]):
+    """All agents."""
 
 
 class Steered(Shown):
@@ -239,6 +247,10 @@ class UserView(Shown):
     created_at: float
 
 
+class UserList(Listing[UserView]):
+    """All people who may sign in."""
+
+
 class NewUser(Credentials):
     """A person to let in."""
 
@@ -257,6 +269,10 @@ class TokenView(Shown):
     expires_at: float | None
     used_at: float | None
     """Last use, to the minute."""
+
+
+class TokenList(Listing[TokenView]):
+    """Tokens."""
 
 
 class NewToken(Given):

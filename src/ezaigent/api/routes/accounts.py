@@ -9,7 +9,7 @@ from fastapi import APIRouter, Path
 from ezaigent.api.access import SCOPES, Access
 from ezaigent.api.backstage import Address, Caller, On
 from ezaigent.api.gate import needs
-from ezaigent.api.models import CreatedToken, Listing, NewToken, NewUser, TokenView, UserView
+from ezaigent.api.models import CreatedToken, NewToken, NewUser, TokenList, UserList, UserView
 from ezaigent.api.problems import FORBIDDEN, Refusal, documented
 
 router = APIRouter(prefix="/api/v1", tags=["accounts"], responses=documented())
@@ -18,9 +18,9 @@ Name = Annotated[str, Path(pattern="^[a-z0-9][a-z0-9._@-]{0,63}$")]
 
 
 @router.get("/users", operation_id="list_users", openapi_extra=needs(Access.ADMIN))
-async def list_users(on: On) -> Listing[UserView]:
+async def list_users(on: On) -> UserList:
     """List the people who may sign in."""
-    return Listing(items=await on.accounts.users())
+    return UserList(items=await on.accounts.users())
 
 
 @router.post("/users", operation_id="add_user", status_code=201, openapi_extra=needs(Access.ADMIN))
@@ -36,11 +36,11 @@ async def remove_user(name: Name, on: On, caller: Caller, address: Address) -> N
 
 
 @router.get("/tokens", operation_id="list_tokens", openapi_extra=needs(Access.READ))
-async def list_tokens(on: On, caller: Caller) -> Listing[TokenView]:
+async def list_tokens(on: On, caller: Caller) -> TokenList:
     """List the caller's tokens; an administrator sees all."""
     if caller.access is not Access.ADMIN and caller.user is None:
-        return Listing(items=[])
-    return Listing(items=await on.accounts.tokens(None if caller.access is Access.ADMIN else caller.user))
+        return TokenList(items=[])
+    return TokenList(items=await on.accounts.tokens(None if caller.access is Access.ADMIN else caller.user))
 
 
 @router.post("/tokens", operation_id="create_token", status_code=201, openapi_extra=needs(Access.READ))

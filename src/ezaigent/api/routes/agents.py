@@ -9,9 +9,8 @@ from fastapi import APIRouter, Path
 from ezaigent.api.access import Access
 from ezaigent.api.backstage import Caller, On
 from ezaigent.api.gate import needs
-from ezaigent.api.models import AgentMessage, Listing, Steered
+from ezaigent.api.models import AgentList, AgentMessage, Steered
 from ezaigent.api.problems import documented
-from ezaigent.fleet import AgentView
 from ezaigent.tasks import QueueStats
 
 router = APIRouter(prefix="/api/v1", tags=["fleet"], responses=documented())
@@ -22,9 +21,9 @@ Name = Annotated[
 
 
 @router.get("/agents", operation_id="list_agents", openapi_extra=needs(Access.READ))
-async def list_agents(on: On) -> Listing[AgentView]:
+async def list_agents(on: On) -> AgentList:
     """List the agents of all live workers, and paused ones, each with its derived status."""
-    return Listing(items=await on.roster.agents())
+    return AgentList(items=await on.roster.agents())
 
 
 @router.post("/agents/{name}/pause", operation_id="pause_agent", openapi_extra=needs(Access.OPERATE))

@@ -13,12 +13,12 @@ from ezaigent.api.gate import needs
 from ezaigent.api.models import (
     Diff,
     LogPage,
-    Page,
     PriorityName,
     StateName,
     TaskDraft,
     TaskEdit,
     TaskItem,
+    TaskPage,
     Text,
     Why,
 )
@@ -95,7 +95,7 @@ async def list_tasks(  # noqa: PLR0917 - FastAPI reads parameters as they are
     since: Annotated[float | None, Query(description="Submitted at or after, seconds since 1970.", ge=0)] = None,
     limit: Annotated[int, Query(ge=1, le=500)] = 50,
     cursor: Annotated[str | None, Query(description="``next`` of the page before.", pattern="^[0-9a-z]{1,32}$")] = None,
-) -> Page[TaskItem]:
+) -> TaskPage:
     """List tasks, newest first, page by page."""
     found, after = await on.queue.page(
         states=[State(one) for one in state] if state else None,
@@ -107,7 +107,7 @@ async def list_tasks(  # noqa: PLR0917 - FastAPI reads parameters as they are
         before=cursor,
     )
     totals = await on.costs.tasks([task.id for task in found])
-    return Page(items=[TaskItem.of(TaskView.of(task, totals[task.id])) for task in found], next=after)
+    return TaskPage(items=[TaskItem.of(TaskView.of(task, totals[task.id])) for task in found], next=after)
 
 
 @router.get(
