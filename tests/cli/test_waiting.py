@@ -49,7 +49,7 @@ def test_it_says_that_all_agents_are_paused_and_goes_on_when_one_is_resumed(ezai
     with ezaigent.running("up", "--agents", "1", "--json"):
         ezaigent("agents", "pause", "all")
         with waiting(ezaigent, FIX, "--repo", str(repo)) as process:
-            assert "mechanic-1 is paused; resume one with ezaigent agents resume mechanic-1" in line(process.stderr)
+            assert "mechanic-1 is paused; let it go on with ezaigent agents resume all" in line(process.stderr)
             ezaigent("agents", "resume", "all")
             assert ended(process)["state"] == "review"
 

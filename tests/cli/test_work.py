@@ -109,7 +109,8 @@ async def test_a_second_terminal_reaches_a_running_up_within_a_second(ezaigent: 
         done = ezaigent("submit", FIX, "--repo", str(repo), "--key", "other", "--wait", "--json").json
         assert done["agent"] == "mechanic-2"
         assert "mechanic-2" in ezaigent("status").out
-    assert ezaigent("agents", "list", "--json").json["items"][0]["status"] == "offline"
+    assert ezaigent("agents", "list", "--json").json["pauses"] == {"*": True, "mechanic-2": False}
+    assert "paused until resumed: all" in ezaigent("agents", "list").err
 
 
 def _slow(repo: Path, seconds: float) -> tuple[str, ...]:

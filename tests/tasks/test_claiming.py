@@ -119,22 +119,6 @@ async def test_needs_and_time_must_both_come(desk: Desk) -> None:
     assert (await desk.claim()).task.id == task.id
 
 
-async def test_paused_agents_claim_nothing_until_they_are_resumed(desk: Desk) -> None:
-    await desk.task()
-    await desk.queue.pause_agent("claude-1", by="ann")
-    await desk.queue.pause_agent("claude-1", by="bob")
-    assert await desk.queue.paused() == {"claude-1"}
-    assert await desk.claim_all(1) == []
-    assert [claim.agent for claim in await desk.claim_all(2)] == ["claude-2"]
-    await desk.queue.resume_agent("claude-1", by="ann")
-    await desk.queue.resume_agent("claude-1", by="ann")
-    assert await desk.queue.paused() == set()
-    await desk.task()
-    assert (await desk.claim()).agent == "claude-1"
-    said = [(event.kind, event.agent, event.data) for event in await desk.events() if event.kind.startswith("agent.")]
-    assert said == [("agent.paused", "claude-1", {"by": "ann"}), ("agent.resumed", "claude-1", {"by": "ann"})]
-
-
 async def test_the_bell_rings_once_for_each_claimable_task(db: Database, desk: Desk) -> None:
     bus = await open_bus(None)
     queue = TaskQueue(db, desk.settings, bus)

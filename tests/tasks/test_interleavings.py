@@ -20,7 +20,7 @@ from ezaigent.core.errors import ConflictError, StaleFence
 from ezaigent.store import Database, Sql
 from ezaigent.tasks import MET, Claim, Priority, State, Task
 
-_empty = [Sql(f"DELETE FROM {name}") for name in ("needs", "tasks", "runs", "events", "ledgers", "agents", "messages")]  # noqa: S608
+_empty = [Sql(f"DELETE FROM {name}") for name in ("needs", "tasks", "runs", "events", "ledgers", "pauses", "messages")]  # noqa: S608
 _open_runs = Sql("SELECT task_id, fence FROM runs WHERE ended_at IS NULL")
 _WORKERS = st.sampled_from(["w1", "w2"])
 

@@ -47,7 +47,7 @@ async def test_queued_behind_others_with_agents_busy_and_paused(desk: Desk) -> N
     assert await why(desk, first) == (
         "is queued for an agent since under 1 s: nothing goes first, 1 of 3 agents are busy"
     )
-    await desk.queue.pause_agent("claude-3", by="ann")
+    await desk.queue.pause("claude-3", by="ann")
     await desk.db.write(lambda conn: _later.run(conn, 170.0))
     assert (await why(desk, second)).startswith("is queued for an agent since 3 min: 1 task goes first, ")
     assert (await why(desk, third)).endswith("2 tasks go first, 0 of 2 agents are busy, 1 paused")
@@ -56,13 +56,13 @@ async def test_queued_behind_others_with_agents_busy_and_paused(desk: Desk) -> N
 async def test_queued_while_every_agent_is_paused(desk: Desk) -> None:
     await worker(desk, "gpt-1")
     task = await desk.task(profile="gpt")
-    await desk.queue.pause_agent("gpt-1", by="ann")
+    await desk.queue.pause("gpt-1", by="ann")
     assert await why(desk, task) == (
         "is queued for an agent of profile 'gpt', but gpt-1 is paused; resume one with ezaigent agents resume gpt-1"
     )
     await worker(desk, "gpt-2", "gpt-3")
     for agent in ("gpt-2", "gpt-3"):
-        await desk.queue.pause_agent(agent, by="ann")
+        await desk.queue.pause(agent, by="ann")
     assert "but all 3 of them are paused" in await why(desk, task)
 
 
@@ -141,3 +141,12 @@ async def test_ended(desk: Desk) -> None:
     assert await why(desk, accepted) == f"is done since {when}: accepted by ann"
     assert await why(desk, failed) == (f"failed after 1 attempt at {when}: no such file; retry it to begin again")
     assert await why(desk, cancelled) == "was cancelled 2 h ago: cancelled by ann; retry it to begin again"
+
+
+async def test_queued_while_its_pool_or_the_fleet_is_paused(desk: Desk) -> None:
+    await worker(desk, "gpt-1", "gpt-2")
+    task = await desk.task(profile="gpt")
+    await desk.queue.pause("gpt", by="ann")
+    assert "all 2 of them are paused; let them go on with ezaigent agents resume gpt" in await why(desk, task)
+    await desk.queue.pause("*", by="ann")
+    assert (await why(desk, task)).endswith("let them go on with ezaigent agents resume all")

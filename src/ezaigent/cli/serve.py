@@ -28,8 +28,8 @@ _TOLD = {
     "task.cancelled": "[dim]-[/] {task} cancelled",
     "task.requeued": "[dim]○[/] {task} back in the queue: {reason}",
     "task.lease_expired": "[yellow]![/] {task} was taken over from {agent}",
-    "agent.paused": "[magenta]=[/] {agent} paused",
-    "agent.resumed": "[magenta]=[/] {agent} goes on",
+    "agent.paused": "[magenta]=[/] {target} paused",
+    "agent.resumed": "[magenta]=[/] {target} goes on",
     "run.provider_error": "[yellow]![/] {task} {provider} answers {kind}",
     "run.failover": "[yellow]![/] {task} goes on with {to}",
 }

@@ -239,14 +239,20 @@ messages = Table(
 _undelivered = text("delivered_at IS NULL")
 Index("ix_messages_inbox", messages.c.created_at, sqlite_where=_undelivered, postgresql_where=_undelivered)
 
-agents = Table(
-    "agents",
+pauses = Table(
+    "pauses",
     metadata,
-    _key("name", primary_key=True),
-    _text("profile"),
-    Column("paused", Boolean, nullable=False),
-    _maybe_text("paused_by"),
-    _time("updated_at"),
+    _key("target", primary_key=True),  # *, a pool or an agent; the most particular one that is there holds
+    Column("paused", Boolean, nullable=False),  # false: goes on although something wider is paused
+    _text("by"),
+    _time("at"),
+)
+
+clock = Table(
+    "clock",
+    metadata,
+    _key("boot", primary_key=True),  # the kernel's id of the time since it was started
+    _time("ahead"),  # of the kernel's steady clock: seconds since 1970 when that read 0; the embedded store's time
 )
 
 workers = Table(

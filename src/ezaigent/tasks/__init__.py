@@ -15,17 +15,20 @@ from ezaigent.tasks.models import (
     State,
     Task,
 )
+from ezaigent.tasks.pausing import EVERYONE, Pauses, pauses
 from ezaigent.tasks.queries import guard
 from ezaigent.tasks.service import TaskQueue, bell
 from ezaigent.tasks.submitting import project_of
 
 __all__ = [
+    "EVERYONE",
     "MET",
     "SETTLED",
     "TRANSITIONS",
     "Claim",
     "Message",
     "NewTask",
+    "Pauses",
     "Priority",
     "Pulse",
     "QueueStats",
@@ -36,6 +39,7 @@ __all__ = [
     "bell",
     "deliver_messages",
     "guard",
+    "pauses",
     "pending_messages",
     "project_of",
     "take_messages",

@@ -12,6 +12,7 @@ from ezaigent.core.settings import QueueSettings
 from ezaigent.store import Connection, NewEvent, emit_many
 from ezaigent.tasks import moves, queries
 from ezaigent.tasks.models import Claim, Slot, State
+from ezaigent.tasks.pausing import Pauses
 from ezaigent.tasks.queries import Candidate
 from ezaigent.tasks.rows import TaskRow, as_claim
 
@@ -39,11 +40,11 @@ class Idle:
         named = {name for kind in (self.special, self.general) for name, slots in kind.items() if slots}
         return sorted(named | ({GENERAL} if any(self.general.values()) else set()))
 
-    def drop(self, agents: Collection[str]) -> None:
-        """Take out these agents."""
+    def drop(self, paused: Pauses) -> None:
+        """Take out the agents that are held."""
         for kind in (self.special, self.general):
             for profile, slots in kind.items():
-                kind[profile] = deque(slot for slot in slots if slot.agent not in agents)
+                kind[profile] = deque(slot for slot in slots if slot.agent not in paused)
 
     def __len__(self) -> int:
         return sum(len(slots) for kind in (self.special, self.general) for slots in kind.values())
@@ -113,7 +114,7 @@ def claim(
             wake_due(conn)
             continue
         if "paused" in facts:
-            idle.drop({candidate.id for candidate in found if candidate.kind == "paused"})
+            idle.drop(Pauses.of((one.id, one.priority > 0) for one in found if one.kind == "paused"))
         tasks = [candidate for candidate in found if candidate.kind in ("queued", "expired")]
         running = queries.running_by_project(conn) if len({task.project for task in tasks}) > 1 else {}
         chosen = match(tasks, idle, running)

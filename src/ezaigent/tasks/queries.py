@@ -269,7 +269,7 @@ UNION ALL SELECT * FROM (
     ORDER BY lease_until LIMIT CAST($2 AS bigint)) AS expired
 UNION ALL SELECT 'due', '', '', 0, ''
     WHERE (SELECT min(wake_at) FROM tasks WHERE wake_at IS NOT NULL) <= {now}
-UNION ALL SELECT 'paused', name, '', 0, '' FROM agents WHERE paused"""
+UNION ALL SELECT 'paused', target, '', CASE WHEN paused THEN 1 ELSE 0 END, '' FROM pauses"""
 
 _candidates = Sql(sqlite=_LANES_SQLITE + _REST, postgresql=_LANES_POSTGRESQL + _REST)
 _chosen = Sql(
@@ -277,13 +277,16 @@ _chosen = Sql(
     WHERE id IN [$1] AND NOT (id IN [$2]) AND (state = 'queued' OR (state = 'running' AND lease_until <= {now}))
     UNION ALL SELECT 'due', '', '', 0, ''
     WHERE (SELECT min(wake_at) FROM tasks WHERE wake_at IS NOT NULL) <= {now}
-    UNION ALL SELECT 'paused', name, '', 0, '' FROM agents WHERE paused"""
+    UNION ALL SELECT 'paused', target, '', CASE WHEN paused THEN 1 ELSE 0 END, '' FROM pauses"""
 )
 _running = Sql("SELECT project, count(*) FROM tasks WHERE state = 'running' GROUP BY project")
 
 
 class Candidate(NamedTuple):
-    """A task that may be claimed, not locked yet; or ``due`` and ``paused`` as facts that the claim needs."""
+    """A task that may be claimed, not locked yet; or ``due`` and ``paused`` as facts that the claim needs.
+
+    ``paused`` gives a target as its id and whether it is held as its priority.
+    """
 
     kind: str
     id: str
@@ -309,7 +312,7 @@ def running_by_project(conn: Connection) -> dict[str, int]:
     return {row[0]: row[1] for row in _running.all(conn)}
 
 
-# ---------------------------------------------------------------------------------------------- agents, messages
+# ---------------------------------------------------------------------------------------------- messages
 
 _MESSAGE: Final = 'id, to_agent, task_id, "text", "by", created_at, delivered_at, run_id'
 _insert_message = BulkInsert(
@@ -320,13 +323,6 @@ _pending = f"""SELECT {_MESSAGE} FROM messages
 _see_messages = Sql(_pending)
 _lock_messages = Sql(_pending + " {for_update}")
 _deliver = Sql("UPDATE messages SET delivered_at = {now}, run_id = $2 WHERE id IN [$1] AND delivered_at IS NULL")
-_pause = Sql(
-    """INSERT INTO agents (name, profile, paused, paused_by, updated_at) VALUES ($1, $2, true, $3, {now})
-    ON CONFLICT (name) DO UPDATE SET paused = true, paused_by = excluded.paused_by, updated_at = excluded.updated_at
-    WHERE NOT agents.paused"""
-)
-_resume = Sql("UPDATE agents SET paused = false, paused_by = NULL, updated_at = {now} WHERE name = $1 AND paused")
-_paused = Sql("SELECT name FROM agents WHERE paused ORDER BY name")
 
 
 def insert_message(conn: Connection, message: Message) -> None:
@@ -347,21 +343,6 @@ def pending_messages(conn: Connection, agent: str, task_id: str, *, lock: bool =
 def mark_delivered(conn: Connection, ids: Collection[str], run_id: str) -> None:
     """Note which run took the messages."""
     _deliver.run(conn, list(ids), run_id)
-
-
-def pause(conn: Connection, agent: str, by: str) -> bool:
-    """Pause an agent; return whether it was not paused before."""
-    return bool(_pause.run(conn, agent, agent.rpartition("-")[0] or agent, by))
-
-
-def resume(conn: Connection, agent: str) -> bool:
-    """Let an agent go on; return whether it was paused."""
-    return bool(_resume.run(conn, agent))
-
-
-def paused(conn: Connection) -> set[str]:
-    """Return the names of paused agents."""
-    return {row[0] for row in _paused.all(conn)}
 
 
 # ---------------------------------------------------------------------------------------------- overview

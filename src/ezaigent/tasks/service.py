@@ -10,9 +10,10 @@ from ezaigent.core.change import Change
 from ezaigent.core.errors import ConflictError, NotFoundError, StaleFence, UsageError
 from ezaigent.core.settings import QueueSettings
 from ezaigent.live import LiveBus
-from ezaigent.store import Connection, Database, NewEvent, emit, now
-from ezaigent.tasks import claiming, messages, moves, queries, settling, submitting, why
+from ezaigent.store import Connection, Database, NewEvent, now
+from ezaigent.tasks import claiming, messages, moves, pausing, queries, settling, submitting, why
 from ezaigent.tasks.models import Claim, Message, NewTask, Pulse, QueueStats, Slot, State, Task
+from ezaigent.tasks.pausing import Pauses
 from ezaigent.tasks.rows import FullRow, TaskRow, as_task, renewed
 
 _TOGETHER: Final = 500
@@ -179,27 +180,17 @@ class TaskQueue:
         await self._ring([row] if row.state == State.QUEUED else [])
         return as_task(row)
 
-    async def pause_agent(self, agent: str, *, by: str) -> None:
-        """Let an agent claim nothing more; its run stops between steps."""
+    async def pause(self, target: str, *, by: str) -> None:
+        """Let an agent, a pool or all (``*``) claim nothing more; their runs stop between steps."""
+        await self._db.write(lambda conn: pausing.pause(conn, target, by))
 
-        def pause(conn: Connection) -> None:
-            if queries.pause(conn, agent, by):
-                emit(conn, "agent.paused", agent=agent, data={"by": by})
+    async def resume(self, target: str, *, by: str) -> None:
+        """Let an agent, a pool or all (``*``) go on, also where something wider stays paused."""
+        await self._db.write(lambda conn: pausing.resume(conn, target, by))
 
-        await self._db.write(pause)
-
-    async def resume_agent(self, agent: str, *, by: str) -> None:
-        """Let a paused agent go on."""
-
-        def resume(conn: Connection) -> None:
-            if queries.resume(conn, agent):
-                emit(conn, "agent.resumed", agent=agent, data={"by": by})
-
-        await self._db.write(resume)
-
-    async def paused(self) -> set[str]:
-        """Return the names of paused agents."""
-        return await self._db.read(queries.paused)
+    async def pauses(self) -> Pauses:
+        """Return who is held."""
+        return await self._db.read(pausing.pauses)
 
     async def post_message(
         self, *, text: str, by: str, agent: str | None = None, task_id: str | None = None
@@ -239,7 +230,7 @@ class TaskQueue:
                 ahead=queries.ahead(conn, row) if row.state == State.QUEUED else 0,
                 agents=agents,
                 busy=frozenset(busy),
-                paused=frozenset(queries.paused(conn)),
+                paused=pausing.pauses(conn),
                 settings=self._settings,
             )
 

@@ -10,6 +10,7 @@ from typing import Final
 from ezaigent.core.settings import QueueSettings
 from ezaigent.tasks.claiming import GENERAL
 from ezaigent.tasks.models import State
+from ezaigent.tasks.pausing import EVERYONE, Pauses
 from ezaigent.tasks.queries import Needed
 from ezaigent.tasks.rows import FullRow
 
@@ -29,7 +30,7 @@ class Facts:
     agents: Sequence[str]
     """Agents of living workers."""
     busy: frozenset[str]
-    paused: frozenset[str]
+    paused: Pauses
     settings: QueueSettings
 
 
@@ -96,7 +97,7 @@ def _queued(facts: Facts) -> str:
         return f"is queued, but no living worker has {kind}; start one with {start}"
     awake = [name for name in able if name not in facts.paused]
     if not awake:
-        return f"is queued for {kind}, but {_all(able)} paused; resume one with ezaigent agents resume {able[0]}"
+        return f"is queued for {kind}, but {_all(able)} paused; {_resume(facts.paused, able)}"
     busy = [name for name in awake if name in facts.busy]
     paused = f", {len(able) - len(awake)} paused" if len(awake) < len(able) else ""
     others = {0: "nothing goes first", 1: "1 task goes first"}.get(facts.ahead, f"{facts.ahead} tasks go first")
@@ -131,6 +132,16 @@ def _tries(row: FullRow) -> str:
 
 def _all(names: Sequence[str]) -> str:
     return f"{names[0]} is" if len(names) == 1 else f"all {len(names)} of them are"
+
+
+def _resume(paused: Pauses, names: Sequence[str]) -> str:
+    """Say how to let these agents go on: with the word that holds them, where it is one for all."""
+    words = {paused.word(name) for name in names}
+    word = words.pop() if len(words) == 1 else None
+    if word is None or word in names:
+        return f"resume one with ezaigent agents resume {names[0]}"
+    them = "it" if len(names) == 1 else "them"
+    return f"let {them} go on with ezaigent agents resume {'all' if word == EVERYONE else word}"
 
 
 def _time(at: float | None) -> str:

@@ -40,7 +40,8 @@ async def who_works(services: Services, profile: str | None, *, own: str | None 
     }
     if not names:
         return "nobody"
-    return "paused" if names <= await services.queue.paused() else "somebody"
+    paused = await services.queue.pauses()
+    return "paused" if all(name in paused for name in names) else "somebody"
 
 
 def _able(worker: WorkerInfo, profile: str | None, settings: Settings) -> list[str]:
@@ -83,7 +84,7 @@ async def _held(task: Task, works: Working, services: Services) -> str:
     """Say in one line that the task waits for a paused agent; nothing where it does not."""
     if task.state is State.QUEUED and works == "paused":
         return f"{task.id} {await services.queue.why(task.id)}"
-    if task.state is State.RUNNING and task.agent in await services.queue.paused():
+    if task.state is State.RUNNING and task.agent in await services.queue.pauses():
         return f"{task.id} is held: {task.agent} is paused; let it go on with ezaigent agents resume {task.agent}"
     return ""
 

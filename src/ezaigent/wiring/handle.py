@@ -16,7 +16,7 @@ from ezaigent.core.events import Event
 from ezaigent.core.money import nano_usd
 from ezaigent.core.settings import Settings
 from ezaigent.fleet import AgentView, TaskView
-from ezaigent.tasks import NewTask, Priority, State, Task
+from ezaigent.tasks import EVERYONE, NewTask, Priority, State, Task
 from ezaigent.wiring.services import Services, open_services, open_worker, open_workspaces, pools
 from ezaigent.wiring.settings import load_settings
 
@@ -257,11 +257,16 @@ class Fleet:
         return await self.services.roster.agents()
 
     async def steer(self, verb: Literal["pause", "resume"], agent: str, *, by: str) -> list[str]:
-        """Pause or resume an agent, the agents of a profile, or ``all``; return their names."""
-        names = await self.services.roster.named(agent)
-        act = self.services.queue.pause_agent if verb == "pause" else self.services.queue.resume_agent
-        for name in names:
-            await act(name, by=by)
+        """Pause or resume an agent, a pool, or ``all``; return the names of those that are there.
+
+        It holds for agents that start later, too, and over restarts. The most particular word holds: an agent may be
+        resumed out of a paused pool. A word about a pool, or about all, takes back those about its agents.
+        """
+        from ezaigent.agents import load_profiles
+
+        names = await self.services.roster.named(agent, pools=load_profiles(self.settings))
+        act = self.services.queue.pause if verb == "pause" else self.services.queue.resume
+        await act(EVERYONE if agent == "all" else agent, by=by)
         return names
 
     async def message(self, agent: str, text: str, *, by: str) -> list[str]:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 agents = typer.Typer(no_args_is_help=True, help="See and steer agents.")
 app.add_typer(agents, name="agents", rich_help_panel="Work")
 
-Name = Annotated[str, typer.Argument(help="Agent, such as claude-1; all for every one.", metavar="AGENT")]
+Name = Annotated[str, typer.Argument(help="Agent, such as claude-1; a pool, such as claude; or all.", metavar="AGENT")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 _SIGN = {"active": "[yellow]● active[/]", "idle": "[green]○ idle[/]", "paused": "[magenta]= paused[/]"}
@@ -25,13 +25,17 @@ _SIGN = {"active": "[yellow]● active[/]", "idle": "[green]○ idle[/]", "pause
 @agents.command("list")
 def list_(as_json: Json = False) -> None:
     """List the agents of all live workers, and paused ones."""
-    views = run(_list())
+    views, said = run(_list())
     if as_json:
-        print_json({"items": [view.model_dump(mode="json") for view in views]})
-    elif not views:
-        note("no agents; start some with: ezaigent up")
-    else:
+        print_json({"items": [view.model_dump(mode="json") for view in views], "pauses": said})
+        return
+    if views:
         out.print(agent_table(views))
+    else:
+        note("no agents; start some with: ezaigent up")
+    for paused, words in ((True, "paused until resumed"), (False, "resumed by name in spite of that")):
+        if targets := [target for target, held in said.items() if held is paused]:
+            note(f"{words}: {', '.join('all' if target == '*' else target for target in sorted(targets))}")
 
 
 def agent_table(views: list[AgentView]) -> object:
@@ -53,22 +57,22 @@ def agent_table(views: list[AgentView]) -> object:
     return table(("agent", "status", "task", "title", "sandbox", *(("worker", "seen") if wide else ())), rows)
 
 
-async def _list() -> list[AgentView]:
+async def _list() -> tuple[list[AgentView], dict[str, bool]]:
     from ezaigent.wiring import Fleet
 
     async with Fleet.connect(settings=settings()) as fleet:
-        return await fleet.agents()
+        return await fleet.agents(), dict((await fleet.services.queue.pauses()).said)
 
 
 @agents.command()
 def pause(agent: Name, as_json: Json = False) -> None:
-    """Let an agent take no task and make no further step; it stays paused over restarts."""
+    """Let an agent take no task and make no further step. A paused pool holds agents that start later, too."""
     _steer("pause", agent, as_json=as_json)
 
 
 @agents.command()
 def resume(agent: Name, as_json: Json = False) -> None:
-    """Let a paused agent go on."""
+    """Let a paused agent go on, also one of a paused pool."""
     _steer("resume", agent, as_json=as_json)
 
 
@@ -81,9 +85,11 @@ def _steer(verb: Literal["pause", "resume"], agent: str, *, as_json: bool) -> No
 
     names = run(work())
     if as_json:
-        print_json({"items": [{"name": name, "paused": verb == "pause"} for name in names]})
+        items = [{"name": name, "paused": verb == "pause"} for name in names]
+        print_json({"target": agent, "paused": verb == "pause", "items": items})
     else:
-        out.print(f"{', '.join(names)}: {'paused' if verb == 'pause' else 'goes on'}")
+        there = "" if names == [agent] else f" ({', '.join(names) or 'no agents now'})"
+        out.print(f"{safe(agent + there)}: {'paused' if verb == 'pause' else 'goes on'}")
 
 
 @agents.command()

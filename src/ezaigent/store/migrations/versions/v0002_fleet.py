@@ -25,9 +25,28 @@ def _big() -> Any:
 
 
 def upgrade() -> None:
-    """Create the fleet's tables; steps are counted in the journal from now on."""
+    """Create the fleet's tables; steps are counted in the journal, and pauses kept by target, from now on."""
     op.drop_column("tasks", "steps")
     op.drop_column("runs", "steps")
+    op.create_table(
+        "pauses",
+        sa.Column("target", _key(), nullable=False),
+        sa.Column("paused", sa.Boolean(), nullable=False),
+        sa.Column("by", sa.Text(), nullable=False),
+        sa.Column("at", _time(), nullable=False),
+        sa.PrimaryKeyConstraint("target", name=op.f("pk_pauses")),
+    )
+    op.execute(
+        """INSERT INTO pauses (target, paused, "by", at)
+        SELECT name, paused, coalesce(paused_by, ''), updated_at FROM agents WHERE paused"""
+    )
+    op.drop_table("agents")
+    op.create_table(
+        "clock",
+        sa.Column("boot", _key(), nullable=False),
+        sa.Column("ahead", _time(), nullable=False),
+        sa.PrimaryKeyConstraint("boot", name=op.f("pk_clock")),
+    )
     op.create_table(
         "seats",
         sa.Column("agent", _key(), nullable=False),
