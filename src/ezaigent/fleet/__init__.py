@@ -6,32 +6,87 @@ from typing import TYPE_CHECKING
 
 from ezaigent.fleet.models import WorkerInfo
 from ezaigent.fleet.roster import AgentView, Roster, profile_of
+from ezaigent.fleet.seats import Seat, leave
 from ezaigent.fleet.views import CheckView, TaskView, UsageView
 
 if TYPE_CHECKING:
     from ezaigent.fleet.conduct import Conductor
+    from ezaigent.fleet.crew import Crew
     from ezaigent.fleet.hosting import Hosting
+    from ezaigent.fleet.launchers import InlineLauncher, Launcher, PackedLauncher, Patience
+    from ezaigent.fleet.launchers.docker import DockerSite
+    from ezaigent.fleet.launchers.kubernetes import ACCOUNT, KubernetesLauncher
+    from ezaigent.fleet.launchers.process import PARENT, ProcessSite, die_with, until_orphaned
     from ezaigent.fleet.peers import Peers
+    from ezaigent.fleet.scaler import SCALER_LEASE, Catalog, Host, PoolView, Recorded, Scaler, ScalerControl, ScalerView
     from ezaigent.fleet.upkeep import clean_forever
     from ezaigent.fleet.worker import Worker
 
 __all__ = [
+    "ACCOUNT",
+    "PARENT",
+    "SCALER_LEASE",
     "AgentView",
+    "Catalog",
     "CheckView",
     "Conductor",
+    "Crew",
+    "DockerSite",
+    "Host",
     "Hosting",
+    "InlineLauncher",
+    "KubernetesLauncher",
+    "Launcher",
+    "PackedLauncher",
+    "Patience",
     "Peers",
+    "PoolView",
+    "ProcessSite",
+    "Recorded",
     "Roster",
+    "Scaler",
+    "ScalerControl",
+    "ScalerView",
+    "Seat",
     "TaskView",
     "UsageView",
     "Worker",
     "WorkerInfo",
     "clean_forever",
+    "die_with",
+    "leave",
     "profile_of",
+    "until_orphaned",
 ]
 
 
-_LATER = {"Conductor": "conduct", "Hosting": "hosting", "Peers": "peers", "Worker": "worker", "clean_forever": "upkeep"}
+_LATER = {
+    "ACCOUNT": "launchers.kubernetes",
+    "PARENT": "launchers.process",
+    "SCALER_LEASE": "scaler",
+    "Catalog": "scaler",
+    "Conductor": "conduct",
+    "Crew": "crew",
+    "DockerSite": "launchers.docker",
+    "Host": "scaler",
+    "Hosting": "hosting",
+    "InlineLauncher": "launchers",
+    "KubernetesLauncher": "launchers.kubernetes",
+    "Launcher": "launchers",
+    "PackedLauncher": "launchers",
+    "Patience": "launchers",
+    "Peers": "peers",
+    "ProcessSite": "launchers.process",
+    "PoolView": "scaler",
+    "Recorded": "scaler",
+    "Scaler": "scaler",
+    "ScalerControl": "scaler",
+    "ScalerView": "scaler",
+    "Worker": "worker",
+    "clean_forever": "upkeep",
+    "die_with": "launchers.process",
+    "until_orphaned": "launchers.process",
+}
 
 
 def __getattr__(name: str) -> object:

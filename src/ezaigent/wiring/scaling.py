@@ -14,7 +14,7 @@ from ezaigent.core.settings import Settings
 from ezaigent.wiring.services import Services, pools
 
 if TYPE_CHECKING:
-    from ezaigent.fleet import Catalog, Launcher, Scaler
+    from ezaigent.fleet import Catalog, Launcher, Scaler, ScalerControl
 
 
 def scaled_pools(settings: Settings) -> list[str]:
@@ -38,6 +38,20 @@ def catalog_of(settings: Settings, names: Sequence[str]) -> Catalog:
     from ezaigent.fleet import Catalog
 
     return Catalog.of(names, load_profiles(settings), settings)
+
+
+def scaler_control(services: Services) -> ScalerControl:
+    """Return what looks at the autoscaler and steers it."""
+    from ezaigent.fleet import ScalerControl, liveness
+
+    settings = services.settings
+    return ScalerControl(
+        services.db,
+        settings.scaling,
+        catalog_of(settings, scaled_pools(settings)),
+        fresh=1.5 * settings.queue.lease,
+        alive=lambda: liveness.alive(services.locks) if services.embedded else None,
+    )
 
 
 @asynccontextmanager
