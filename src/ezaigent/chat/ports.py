@@ -53,16 +53,8 @@ class FleetDoor(Protocol):
         """Return the specialties of each profile."""
         ...
 
-    async def pause(self, targets: Sequence[str], *, by: str) -> Sequence[str]:
-        """Pause agents, profiles or ``*``; return the names of the agents."""
-        ...
-
-    async def resume(self, targets: Sequence[str], *, by: str) -> Sequence[str]:
-        """Let them go on; return the names of the agents."""
-        ...
-
-    async def drain(self, targets: Sequence[str], *, by: str) -> Sequence[str]:
-        """Let them finish and take no more; return the names of the agents."""
+    async def drain(self, agents: Sequence[str], *, by: str) -> Sequence[str]:
+        """Let these agents finish and take no more; return the names of those for which that is new."""
         ...
 
     async def scale(self, pool: str, count: int, *, by: str) -> str:

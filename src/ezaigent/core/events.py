@@ -55,6 +55,7 @@ KINDS: Final[dict[str, str]] = {
     "worker.lost": "A worker died and its tasks were taken from it before their leases ended; "
     "data: worker, host, pid, reason, by, silent (seconds since its last heartbeat), tasks.",
     "worker.back": "A worker that had been counted as lost goes on; data: worker, host, pid.",
+    "chat.message": "A message was kept in a conversation; data: id, conversation, role, author.",
     "audit.change": "A user or program asked for a change over HTTP, before it was made; "
     "data: by, via, access, address, action, target, request.",
     "audit.refused": "A user or program asked for a change that it may not make; "

@@ -1,6 +1,6 @@
 """Tasks: submit, claim under a lease with a fence, settle, retry; what a person decides; why a task waits."""
 
-from ezaigent.tasks.messages import deliver_messages, pending_messages, take_messages
+from ezaigent.tasks.messages import deliver_messages, pending_messages, post_message, take_messages
 from ezaigent.tasks.models import (
     MET,
     SETTLED,
@@ -41,6 +41,7 @@ __all__ = [
     "guard",
     "pauses",
     "pending_messages",
+    "post_message",
     "project_of",
     "take_messages",
 ]

@@ -1,6 +1,7 @@
 """The only place that reads settings, picks adapters and builds services."""
 
 from ezaigent.wiring.alone import require_ready, somebody_works, until_nobody_works, work_alone
+from ezaigent.wiring.conversing import open_chat
 from ezaigent.wiring.doctor import Finding, examine
 from ezaigent.wiring.handle import ENDINGS, Fleet, TaskHandle
 from ezaigent.wiring.services import Services, open_services, open_worker, pools
@@ -14,6 +15,7 @@ __all__ = [
     "TaskHandle",
     "examine",
     "load_settings",
+    "open_chat",
     "open_services",
     "open_worker",
     "pools",

@@ -1,0 +1,120 @@
+"""The SQL of conversations and of what waits for a yes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import orjson
+
+from ezaigent.chat.models import KEPT, ChatMessage, NewChatMessage
+from ezaigent.store import Connection, NewEvent, Sql, emit_many
+
+_COLUMNS: Final = 'id, conversation, role, author, "text", at, task_id, message_id, data'
+_insert = Sql(
+    """INSERT INTO chat (conversation, role, author, "text", at, task_id, message_id, data)
+    VALUES ($1, $2, $3, $4, {now}, $5, $6, $7) RETURNING id, at"""
+)
+_trim = Sql(
+    f"""DELETE FROM chat WHERE conversation = $1 AND id <= (
+    SELECT id FROM chat WHERE conversation = $1 ORDER BY id DESC LIMIT 1 OFFSET {KEPT})"""  # noqa: S608 - a number
+)
+_page = Sql(
+    f"""SELECT {_COLUMNS} FROM (
+        SELECT {_COLUMNS} FROM chat WHERE conversation = $1
+        AND id < CAST($2 AS bigint) AND id > CAST($3 AS bigint) ORDER BY id DESC LIMIT CAST($4 AS bigint)) AS page
+    ORDER BY id"""  # noqa: S608 - our own columns
+)
+_conversations = Sql("SELECT conversation, max(id), count(*) FROM chat GROUP BY conversation ORDER BY conversation")
+_said = Sql("SELECT conversation, data FROM chat WHERE message_id = $1 AND role = 'person' ORDER BY id")
+_answered = Sql("SELECT 1 FROM chat WHERE message_id = $1 AND role = 'agent' LIMIT 1")
+_LAST: Final = 2**62
+
+
+def keep(conn: Connection, message: NewChatMessage) -> ChatMessage:
+    """Keep a message as the newest of its conversation, drop what is too old, and tell it as an event."""
+    text = message.text.replace("\x00", "\N{REPLACEMENT CHARACTER}")
+    data = orjson.dumps(message.data).decode()
+    row = _insert.first(
+        conn,
+        message.conversation,
+        message.role,
+        message.author,
+        text,
+        message.task_id,
+        message.message_id,
+        data,
+    )
+    assert row is not None
+    _trim.run(conn, message.conversation)
+    told = {"id": row[0], "conversation": message.conversation, "role": message.role, "author": message.author}
+    agent = message.conversation if message.conversation != "fleet" else None
+    emit_many(conn, [NewEvent("chat.message", message.task_id, None, agent, told)])
+    return ChatMessage(**message.model_dump(exclude={"text"}), text=text, id=row[0], at=row[1])
+
+
+def page(
+    conn: Connection, conversation: str, *, limit: int, before: int | None, after: int | None
+) -> list[ChatMessage]:
+    """Return the newest messages, oldest first, numbered below ``before`` and above ``after``."""
+    rows = _page.all(conn, conversation, before if before is not None else _LAST, after or 0, min(limit, KEPT))
+    return [_message(row) for row in rows]
+
+
+def conversations(conn: Connection) -> list[tuple[str, int, int]]:
+    """Return each conversation with the number of its newest message and how many it has."""
+    return [(row[0], row[1], row[2]) for row in _conversations.all(conn)]
+
+
+def record_answer(conn: Connection, message_id: str, *, agent: str, task_id: str, text: str) -> bool:
+    """Keep an agent's answer where it is spoken to, and where the message was said; return whether it had none yet."""
+    if _answered.first(conn, message_id) is not None:
+        return False
+    places = [agent]
+    for conversation, data in _said.all(conn, message_id):
+        places += [conversation, orjson.loads(data).get("said_in", conversation)]
+    for place in dict.fromkeys(places):
+        keep(
+            conn,
+            NewChatMessage(
+                conversation=place, role="agent", author=agent, text=text, task_id=task_id, message_id=message_id
+            ),
+        )
+    return True
+
+
+def _message(row: Sequence[Any]) -> ChatMessage:
+    names = ("id", "conversation", "role", "author", "text", "at", "task_id", "message_id")
+    return ChatMessage(**dict(zip(names, row[:-1], strict=True)), data=orjson.loads(row[-1]))
+
+
+# ---------------------------------------------------------------------------------------------- confirmations
+
+_ask = Sql(
+    """INSERT INTO confirmations (token, conversation, "by", data, expires_at)
+    VALUES ($1, $2, $3, $4, {now} + CAST($5 AS double precision)) RETURNING expires_at"""
+)
+_void = Sql('DELETE FROM confirmations WHERE (conversation = $1 AND "by" = $2) OR expires_at <= {now}')
+_take = Sql(
+    """DELETE FROM confirmations WHERE conversation = $1 AND "by" = $2 AND expires_at > {now}
+    AND (CAST($3 AS text) IS NULL OR token = $3) RETURNING data"""
+)
+
+
+def ask(conn: Connection, token: str, conversation: str, by: str, *, data: str, seconds: float) -> float:
+    """Let a command wait for a yes, in place of whatever waited before; return when it expires."""
+    void(conn, conversation, by)
+    row = _ask.first(conn, token, conversation, by, data, seconds)
+    assert row is not None
+    return float(row[0])
+
+
+def void(conn: Connection, conversation: str, by: str) -> None:
+    """Forget what this person was asked there, and everything that has expired."""
+    _void.run(conn, conversation, by)
+
+
+def take(conn: Connection, conversation: str, by: str, token: str | None) -> str | None:
+    """Return what waits for this person's yes, once; None where nothing does, or no longer."""
+    row = _take.first(conn, conversation, by, token)
+    return None if row is None else str(row[0])

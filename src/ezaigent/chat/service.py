@@ -1,0 +1,206 @@
+"""The chat: a line comes in, is kept, understood, asked about where that is due, and answered."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from typing import TYPE_CHECKING, Final
+
+from pydantic import ValidationError
+
+from ezaigent.chat import private, queries
+from ezaigent.chat.carrying import Carrier, Done, Ready
+from ezaigent.chat.commands import Command, harmless
+from ezaigent.chat.known import Known
+from ezaigent.chat.models import FLEET, KEPT, ChatMessage, Confirmation, NewChatMessage, Reply
+from ezaigent.chat.understanding import Understood, interpret
+from ezaigent.core.errors import EzAigentError, UsageError
+from ezaigent.tasks import post_message
+
+if TYPE_CHECKING:
+    from ezaigent.chat.ports import AgentFacts, FleetDoor, Interpreter
+    from ezaigent.store import Connection, Database
+    from ezaigent.tasks import TaskQueue
+
+_YES: Final = re.compile(
+    r"/?(?:yes|yep|yeah|y|confirm|confirmed|do it|go ahead|yes please|yes,? do it)"
+    r"(?:\s+(?P<token>[0-9a-f]{8}))?[.!\s]*",
+    re.IGNORECASE,
+)
+_NO: Final = re.compile(r"/?(?:no|n|nope|no thanks|never ?mind|forget it|rather not|don'?t)[.!\s]*", re.IGNORECASE)
+_LONGEST: Final = 20_000
+EXPIRY: Final = 120.0
+"""Seconds that a question waits for its yes."""
+
+
+class Chat:
+    """Conversations with the fleet and with each agent. Every door of the product talks to the fleet through this."""
+
+    def __init__(
+        self, db: Database, queue: TaskQueue, fleet: FleetDoor, interpreter: Interpreter | None = None
+    ) -> None:
+        """Keep conversations in ``db``, act through ``queue`` and ``fleet``; ``interpreter`` is the model, if any."""
+        self._db = db
+        self._queue = queue
+        self._fleet = fleet
+        self._interpreter = interpreter
+        self._carrier = Carrier(queue, fleet)
+
+    async def say(
+        self, text: str, *, by: str, to: str = FLEET, repo: str | None = None, may_change: bool = True
+    ) -> Reply:
+        """Take a line from a person and return the answer; both are kept in the conversation.
+
+        ``to`` is an agent, or ``fleet``. ``repo`` is the repository meant where none is named. Without
+        ``may_change`` the person may only look. What cannot be done is said in the answer (``ok`` is false); raises
+        ``UsageError`` for an empty or oversized line and ``NotFoundError`` for an agent that does not exist.
+        """
+        line = text.strip()
+        if not line:
+            raise UsageError("the message is empty")
+        if len(line) > _LONGEST:
+            raise UsageError(f"the message has {len(line)} characters; {_LONGEST} are the most, use ezaigent plan FILE")
+        conversation = FLEET if to in {FLEET, "all", "*"} else to
+        agent = None if conversation == FLEET else await private.find(conversation, self._fleet)
+        said = NewChatMessage(conversation=conversation, role="person", author=by, text=line)
+        try:
+            reply, done = await self._answer(line, by=by, agent=agent, repo=repo, may_change=may_change)
+        except EzAigentError as error:
+            reply, done = Reply(conversation=conversation, text=str(error), ok=False), None
+        return await self._kept(said, reply, done)
+
+    async def history(
+        self, conversation: str = FLEET, *, limit: int = KEPT, before: int | None = None, after: int | None = None
+    ) -> list[ChatMessage]:
+        """Return a conversation's newest messages, oldest first, numbered below ``before`` and above ``after``."""
+        name = FLEET if conversation in {FLEET, "all", "*"} else conversation
+        return await self._db.read(lambda conn: queries.page(conn, name, limit=limit, before=before, after=after))
+
+    async def conversations(self) -> dict[str, int]:
+        """Return each conversation that has messages, with the number of its newest one."""
+        found = await self._db.read(queries.conversations)
+        return {name: newest for name, newest, _ in found}
+
+    async def known(self) -> Known:
+        """Return the names that people may use."""
+        agents = await self._fleet.agents()
+        return Known(tuple(agent.name for agent in agents), tuple(self._fleet.profiles()))
+
+    # ------------------------------------------------------------------------------------------ the answer
+
+    async def _answer(
+        self, line: str, *, by: str, agent: AgentFacts | None, repo: str | None, may_change: bool
+    ) -> tuple[Reply, Done | None]:
+        conversation = agent.name if agent else FLEET
+        yes = _YES.fullmatch(line)
+        if yes is not None:
+            return await self._confirmed(conversation, by, yes["token"], may_change=may_change)
+        await self._db.write(lambda conn: queries.void(conn, conversation, by))
+        if _NO.fullmatch(line):
+            return Reply(conversation=conversation, text="nothing was done", source="reply"), None
+        found = await interpret(line, await self.known(), None if agent and agent.task_id else self._interpreter)
+        command = found.command
+        if agent is not None:
+            command = private.for_agent(command, agent, line, exact=found.source == "slash")
+        if command is None:
+            return await self._not_understood(line, found, agent)
+        if not may_change and not harmless(command):
+            text = "you may look, not change; ask an operator of this fleet"
+            return Reply(conversation=conversation, text=text, ok=False, source=found.source), None
+        ready = await self._carrier.ready(command, source=found.source, guessed=found.guessed, repo=repo)
+        if ready.ask:
+            return await self._asked(ready, conversation, by, found), None
+        done = await self._carrier.carry(ready, by=by)
+        return _told(conversation, done, ready.command, found.source), done
+
+    async def _not_understood(
+        self, line: str, found: Understood, agent: AgentFacts | None
+    ) -> tuple[Reply, Done | None]:
+        conversation = agent.name if agent else FLEET
+        if agent is not None and found.source != "slash" and private.asks_about(line):
+            text, data = await private.facts(agent, self._queue, self._fleet)
+            return Reply(conversation=conversation, text=text, data=data, source="agent"), None
+        meant = f"; did you mean {' or '.join(found.suggestions)}?" if found.suggestions else ""
+        text = f"{found.remark}{meant}" if found.source != "slash" else found.remark
+        return (
+            Reply(conversation=conversation, text=text, ok=False, source=found.source, suggestions=found.suggestions),
+            None,
+        )
+
+    # ------------------------------------------------------------------------------------------ asking
+
+    async def _asked(self, ready: Ready, conversation: str, by: str, found: Understood) -> Reply:
+        token = secrets.token_hex(4)
+        data = ready.model_dump_json()
+        expires = await self._db.write(
+            lambda conn: queries.ask(conn, token, conversation, by, data=data, seconds=EXPIRY)
+        )
+        touches = f"\nit touches {len(ready.touches)}: {_listed(ready.touches)}" if ready.touches else ""
+        text = f"understood: {ready.understood}{touches}\nsay yes within {EXPIRY:.0f} s to do it, no to leave it"
+        confirmation = Confirmation(token=token, expires_at=expires, understood=ready.understood, touches=ready.touches)
+        return Reply(
+            conversation=conversation,
+            text=text,
+            command=_dump(ready.command),
+            source=found.source,
+            confirmation=confirmation,
+        )
+
+    async def _confirmed(
+        self, conversation: str, by: str, token: str | None, *, may_change: bool
+    ) -> tuple[Reply, Done | None]:
+        """Carry out what was asked last; taking it from the store is what makes it good for once only."""
+        if not may_change:
+            return Reply(conversation=conversation, text="you may look, not change", ok=False, source="reply"), None
+        found = await self._db.write(lambda conn: queries.take(conn, conversation, by, token))
+        if found is None:
+            text = "there is nothing to confirm: it was answered already, or more than two minutes ago"
+            return Reply(conversation=conversation, text=text, ok=False, source="reply"), None
+        try:
+            ready = Ready.model_validate_json(found)
+        except ValidationError:  # written by another version
+            return Reply(conversation=conversation, text="say it again, please", ok=False, source="reply"), None
+        done = await self._carrier.carry(ready, by=by)
+        return _told(conversation, done, ready.command, "reply"), done
+
+    # ------------------------------------------------------------------------------------------ keeping
+
+    async def _kept(self, said: NewChatMessage, reply: Reply, done: Done | None) -> Reply:
+        """Keep the line and its answer, and send what is for agents: kept where these are spoken to, too."""
+        data = reply.model_dump(mode="json", exclude={"conversation", "text", "id"}, exclude_none=True)
+        answer = NewChatMessage(conversation=reply.conversation, role="fleet", author=FLEET, text=reply.text, data=data)
+        letters = done.letters if done is not None else ()
+
+        def write(conn: Connection) -> int:
+            own = None
+            for letter in letters:
+                posted = post_message(conn, letter.agent, letter.task_id, letter.text, said.author)
+                if letter.agent == said.conversation:
+                    own = posted.id
+                    continue
+                copy = {"conversation": letter.agent, "text": letter.text, "message_id": posted.id}
+                queries.keep(conn, said.model_copy(update={**copy, "data": {"said_in": said.conversation}}))
+            queries.keep(conn, said.model_copy(update={"message_id": own}))
+            return queries.keep(conn, answer).id
+
+        return reply.model_copy(update={"id": await self._db.write(write)})
+
+
+def _told(conversation: str, done: Done, command: Command, source: str) -> Reply:
+    return Reply.model_validate(
+        {
+            "conversation": conversation,
+            "text": done.text,
+            "command": _dump(command),
+            "source": source,
+            "data": done.data,
+        }
+    )
+
+
+def _dump(command: Command) -> dict[str, object]:
+    return command.model_dump(mode="json")
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    return f"{', '.join(names[:12])}{f' and {len(names) - 12} more' if len(names) > 12 else ''}"  # noqa: PLR2004
