@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, NamedTuple
 
 import structlog
 
@@ -15,6 +16,7 @@ from ezaigent.core.errors import UnavailableError, UsageError
 
 if TYPE_CHECKING:
     from ezaigent.core.events import Event
+    from ezaigent.core.settings import LauncherKind
     from ezaigent.wiring import Fleet
 
 log = structlog.get_logger(__name__)
@@ -48,8 +50,27 @@ def parse_pools(text: str) -> dict[str, int]:
     return pools
 
 
-async def serve(*, agents: int | None, pools: str | None, as_json: bool) -> None:
-    """Work until stopped by a signal."""
+class Door(NamedTuple):
+    """Where ``up`` serves the API; None: as the settings say."""
+
+    host: str | None = None
+    port: int | None = None
+
+
+async def serve(
+    *,
+    agents: int | None,
+    pools: str | None,
+    as_json: bool,
+    door: Door | None = None,
+    launcher: LauncherKind | None = None,
+    parent: int | None = None,
+) -> None:
+    """Work until stopped by a signal; with a ``door``, serve the API beside it, and let ``launcher`` find workers.
+
+    With the process ``parent``, whose child this is, the work ends too.
+    """
+    from ezaigent.fleet import until_orphaned
     from ezaigent.wiring import Fleet
     from ezaigent.wiring import pools as shares
 
@@ -57,15 +78,72 @@ async def serve(*, agents: int | None, pools: str | None, as_json: bool) -> None
     if pools is not None:
         named = parse_pools(pools)
         loaded = loaded.model_copy(update={"fleet": loaded.fleet.model_copy(update={"pools": named})})
+    if launcher is not None:
+        loaded = loaded.model_copy(update={"launcher": loaded.launcher.model_copy(update={"kind": launcher})})
+    asked = shares(loaded, agents)
+    if pools is not None and agents is not None and "=" not in pools:  # room for agents that others order
+        working = Fleet.embedded(settings=loaded, agents={}, hosts=loaded.fleet.pools, room=agents)
+    elif door is not None:
+        working = Fleet.embedded(settings=loaded, agents=asked, hosts=asked, launch=True)
+    else:
+        working = Fleet.embedded(settings=loaded, agents=asked)
     with Interrupts() as interrupts:
-        async with Fleet.embedded(settings=loaded, agents=shares(loaded, agents)) as fleet:
+        async with AsyncExitStack() as stack:
+            fleet = await stack.enter_async_context(working)
             assert fleet.worker is not None
+            reached = await _open(stack, fleet, door)
             if as_json:
-                print_line({"ready": True, **fleet.worker.info.model_dump(mode="json")})
+                print_line({"ready": True, **fleet.worker.info.model_dump(mode="json"), **reached})
             else:
                 _greet(fleet)
+                _greet_door(reached)
             beside = [_tell(fleet, as_json=as_json), _stop_on(interrupts, fleet), until_reader_gone()]
+            if parent is not None:
+                beside.append(until_orphaned(parent))
             await _join(fleet, [asyncio.create_task(one) for one in beside])
+
+
+async def serve_alone(*, as_json: bool, door: Door) -> None:
+    """Serve the API without a worker until stopped by a signal."""
+    from ezaigent.wiring import Fleet
+
+    loaded = settings()
+    with Interrupts() as interrupts:
+        async with AsyncExitStack() as stack:
+            fleet = await stack.enter_async_context(Fleet.connect(settings=loaded))
+            reached = await _open(stack, fleet, door)
+            if as_json:
+                print_line({"ready": True, **reached})
+            else:
+                out.print("[bold]Ez Aigent[/] serves without a worker; start some with: ezaigent worker")
+                _greet_door(reached)
+            beside = {asyncio.create_task(interrupts.once()), asyncio.create_task(until_reader_gone())}
+            try:
+                done, _ = await asyncio.wait(beside, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    task.result()
+            finally:
+                for task in beside:
+                    task.cancel()
+                await asyncio.gather(*beside, return_exceptions=True)
+
+
+async def _open(stack: AsyncExitStack, fleet: Fleet, door: Door | None) -> dict[str, str]:
+    """Serve the API until the stack ends; return its address, and the setup link while nobody can come in."""
+    if door is None:
+        return {}
+    from ezaigent.wiring import serve_api
+
+    server = await stack.enter_async_context(serve_api(fleet, host=door.host, port=door.port))
+    link = await server.setup_url()
+    return {"url": server.url} if link is None else {"url": server.url, "setup_url": link}
+
+
+def _greet_door(reached: Mapping[str, str]) -> None:
+    if "url" in reached:
+        out.print(f"  open     {safe(reached['url'])}", soft_wrap=True)
+    if "setup_url" in reached:
+        out.print(f"  set up   {safe(reached['setup_url'])}  (works once, for an hour)", soft_wrap=True)
 
 
 async def _join(fleet: Fleet, beside: Sequence[asyncio.Task[None]]) -> None:
@@ -78,7 +156,7 @@ async def _join(fleet: Fleet, beside: Sequence[asyncio.Task[None]]) -> None:
     try:
         done, _ = await asyncio.wait({working, *beside}, return_when=asyncio.FIRST_COMPLETED)
         if working not in done:
-            fleet.worker.abort()
+            fleet.abort()
         await working
         for task in done:
             task.result()
@@ -91,9 +169,10 @@ async def _join(fleet: Fleet, beside: Sequence[asyncio.Task[None]]) -> None:
 def _greet(fleet: Fleet) -> None:
     assert fleet.worker is not None
     info = fleet.worker.info
+    agents = ", ".join(info.agents) or ("those that are ordered" if info.hosts else "in other processes")
     out.print(
         f"[bold]Ez Aigent[/] {info.version} works in [cyan]{safe(fleet.settings.home)}[/]\n"
-        f"  agents   {safe(', '.join(info.agents))}\n"
+        f"  agents   {safe(agents)}\n"
         f"  sandbox  {info.sandbox}\n"
         '  queue a task from another terminal:  ezaigent submit "…" --repo PATH\n'
         "  Ctrl-C once lets running tasks finish, twice stops at once; nothing is lost either way."
@@ -105,10 +184,10 @@ async def _stop_on(interrupts: Interrupts, fleet: Fleet) -> None:
     await interrupts.once()
     if fleet.worker.busy:
         note(f"draining: {fleet.worker.busy} running (Ctrl-C again stops at once)")
-    fleet.worker.stop()
+    fleet.stop()
     await interrupts.twice()
     note("stopping: running tasks go back to the queue with everything they have done")
-    fleet.worker.abort()
+    fleet.abort()
 
 
 async def _tell(fleet: Fleet, *, as_json: bool) -> None:

@@ -74,6 +74,11 @@ class QueueSettings(_Section):
     """Seconds after the last heartbeat before another worker may claim a running task."""
     poll: Annotated[float, Field(gt=0)] = 0.25
     """Seconds between looks at the store when no doorbell rings."""
+    overlap: Literal["wait", "allow"] = "wait"
+    """Whether a task that names nothing else waits for one of its repository and base that changes the same files.
+
+    It is known by the scopes, or else guessed from the prompt. Read at the submit.
+    """
     max_attempts: Annotated[int, Field(gt=0)] = 3
     """Attempts before a failing task becomes a dead letter."""
     backoff: Annotated[float, Field(ge=0)] = 2.0
@@ -129,10 +134,13 @@ class FleetSettings(_Section):
     """Times that failing checks go back to the agent before the attempt fails."""
 
 
+LauncherKind = Literal["inline", "process", "docker", "kubernetes"]
+
+
 class LauncherSettings(_Section):
     """Where the workers run that host the agents: ``[launcher]``."""
 
-    kind: Literal["inline", "process", "docker", "kubernetes"] = "inline"
+    kind: LauncherKind = "inline"
     """``inline``: in this process. ``process``: child processes of it. The others need PostgreSQL."""
     room: Annotated[int, Field(gt=0)] = 50
     """Agents that one worker hosts at most; not for ``inline``."""

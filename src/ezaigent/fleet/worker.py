@@ -306,6 +306,9 @@ class Worker:
     async def _listen(self) -> None:
         """Wake on a doorbell, so that a submit in another process starts at once."""
         while True:
+            if not self._hosting.slots:  # a bell wakes one worker: not the one that has nobody for the task
+                await asyncio.sleep(_SWEEP)
+                continue
             bells = [bell(None), *sorted({bell(slot.profile) for slot in self._hosting.slots.values()})]
             started = time.monotonic()
             if await self._bus.wait(bells, timeout=2.0) is not None:

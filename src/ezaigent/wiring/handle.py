@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
@@ -17,11 +17,12 @@ from ezaigent.core.money import nano_usd
 from ezaigent.core.settings import Settings
 from ezaigent.fleet import AgentView, TaskView
 from ezaigent.tasks import EVERYONE, NewTask, Priority, State, Task
+from ezaigent.wiring.launching import open_crew
 from ezaigent.wiring.services import Services, open_services, open_worker, open_workspaces, pools
 from ezaigent.wiring.settings import load_settings
 
 if TYPE_CHECKING:
-    from ezaigent.fleet import Worker
+    from ezaigent.fleet import Crew, Launcher, Worker
 
 
 T = TypeVar("T")
@@ -118,13 +119,25 @@ class Fleet:
     """The door for programs: ``async with Fleet.embedded() as fleet: task = await fleet.submit(...)``."""
 
     def __init__(
-        self, settings: Settings, *, agents: Mapping[str, int] | int | None = None, work: bool, only: str | None = None
+        self,
+        settings: Settings,
+        *,
+        agents: Mapping[str, int] | int | None = None,
+        hosts: Collection[str] = (),
+        room: int | None = None,
+        launch: bool = False,
+        work: bool,
+        only: str | None = None,
     ) -> None:
         """Use ``Fleet.embedded`` or ``Fleet.connect``."""
         self.settings = settings
         self.services: Services
         self.worker: Worker | None = None
         self._agents = agents
+        self._hosts = hosts
+        self._room = room
+        self._launch = launch and settings.launcher.kind != "inline"
+        self._crew: Crew | None = None
         self._work = work
         self._only = only
         self._running: asyncio.Task[None] | None = None
@@ -136,13 +149,19 @@ class Fleet:
         home: Path | str | None = None,
         *,
         agents: Mapping[str, int] | int | None = None,
+        hosts: Collection[str] = (),
+        room: int | None = None,
+        launch: bool = False,
         settings: Settings | None = None,
     ) -> Self:
         """Return a fleet that works in this process.
 
-        ``agents`` is a total or a number by profile; left out, what is configured or what the keys at hand allow.
+        ``agents`` is a total or a number by profile; left out, what is configured or what the keys at hand allow. Its
+        worker also adopts agents of the profiles ``hosts`` that were ordered for the whole fleet, until it hosts
+        ``room`` (left out: any number). With ``launch`` the agents run where ``[launcher]`` says.
         """
-        return cls(settings or load_settings(home=home), agents=agents, work=True)
+        given = settings or load_settings(home=home)
+        return cls(given, agents=agents, hosts=hosts, room=room, launch=launch, work=True)
 
     @classmethod
     def connect(
@@ -178,16 +197,19 @@ class Fleet:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            if self.worker is not None and self._running is not None:
-                self.worker.abort()
-                await self._running
+            if self._running is not None:
+                self.abort()
+                await self.join()
         finally:
             await self._stack.aclose()
 
     async def _start_worker(self) -> None:
         wanted = self._agents if isinstance(self._agents, Mapping) else pools(self.settings, self._agents)
+        own: Mapping[str, int] = {} if self._launch else wanted
+        hosts = () if self._launch else self._hosts
+        only = frozenset({self._only}) if self._only else None
         self.worker = await self._stack.enter_async_context(
-            open_worker(self.services, wanted, only=frozenset({self._only}) if self._only else None)
+            open_worker(self.services, own, hosts=hosts, room=self._room, only=only)
         )
         self._running = asyncio.create_task(self.worker.run(), name="worker")
         ready = asyncio.create_task(self.worker.ready())
@@ -196,11 +218,32 @@ class Fleet:
         if self._running.done():
             await self._running
             raise UnavailableError("the worker ended before it was ready")
+        if self._launch:
+            self._crew = await self._stack.enter_async_context(open_crew(self.services, wanted))
+
+    @property
+    def launcher(self) -> Launcher | None:
+        """What finds workers for the agents of this fleet; None where its own worker takes them."""
+        return self._crew.launcher if self._crew is not None else None
+
+    def stop(self) -> None:
+        """Claim nothing more; ``join`` returns when the running tasks have ended, or the drain deadline has."""
+        if self.worker is not None:
+            self.worker.stop()
+
+    def abort(self) -> None:
+        """Stop at once: running commands end, the tasks go back to the queue. Started workers do the same."""
+        if self.worker is not None:
+            self.worker.abort()
+        if self._crew is not None:
+            self._crew.launcher.hurry()
 
     async def join(self) -> None:
-        """Return when the embedded worker has ended."""
+        """Return when the embedded worker has ended, and the processes that were started for it."""
         if self._running is not None:
             await self._running
+        if self._crew is not None:
+            await self._crew.close()
 
     async def unless_broken(self, wait: Coroutine[Any, Any, T]) -> T:
         """Return what ``wait`` returns; raise the error of the embedded worker when that ends with one meanwhile."""
@@ -267,6 +310,17 @@ class Fleet:
         names = await self.services.roster.named(agent, pools=load_profiles(self.settings))
         act = self.services.queue.pause if verb == "pause" else self.services.queue.resume
         await act(EVERYONE if agent == "all" else agent, by=by)
+        return names
+
+    async def drain(self, agent: str, *, by: str) -> list[str]:
+        """Let an agent, the agents of a pool, or ``all`` finish what they do and then go; return their names.
+
+        The autoscaler does not take them back; it may start others. Raises ``NotFoundError`` where there are none.
+        """
+        from ezaigent.fleet import leave
+
+        names = await self.services.roster.named(agent)
+        await self.services.db.write(lambda conn: leave(conn, names, f"drained by {by}", recallable=False))
         return names
 
     async def message(self, agent: str, text: str, *, by: str) -> list[str]:

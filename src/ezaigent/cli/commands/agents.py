@@ -1,4 +1,4 @@
-"""``ezaigent agents``: list, pause, resume, message."""
+"""``ezaigent agents``: list, pause, resume, drain, message."""
 
 from __future__ import annotations
 
@@ -19,23 +19,25 @@ app.add_typer(agents, name="agents", rich_help_panel="Work")
 Name = Annotated[str, typer.Argument(help="Agent, such as claude-1; a pool, such as claude; or all.", metavar="AGENT")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
-_SIGN = {"active": "[yellow]● active[/]", "idle": "[green]○ idle[/]", "paused": "[magenta]= paused[/]"}
+_SIGN = {
+    "active": "[yellow]● active[/]",
+    "idle": "[green]○ idle[/]",
+    "paused": "[magenta]= paused[/]",
+    "draining": "[yellow]↓ draining[/]",
+    "starting": "[cyan]… starting[/]",
+}
 
 
 @agents.command("list")
 def list_(as_json: Json = False) -> None:
     """List the agents of all live workers, and paused ones."""
-    views, said = run(_list())
+    views = run(_list())
     if as_json:
-        print_json({"items": [view.model_dump(mode="json") for view in views], "pauses": said})
-        return
-    if views:
-        out.print(agent_table(views))
-    else:
+        print_json({"items": [view.model_dump(mode="json") for view in views]})
+    elif not views:
         note("no agents; start some with: ezaigent up")
-    for paused, words in ((True, "paused until resumed"), (False, "resumed by name in spite of that")):
-        if targets := [target for target, held in said.items() if held is paused]:
-            note(f"{words}: {', '.join('all' if target == '*' else target for target in sorted(targets))}")
+    else:
+        out.print(agent_table(views))
 
 
 def agent_table(views: list[AgentView]) -> object:
@@ -57,11 +59,11 @@ def agent_table(views: list[AgentView]) -> object:
     return table(("agent", "status", "task", "title", "sandbox", *(("worker", "seen") if wide else ())), rows)
 
 
-async def _list() -> tuple[list[AgentView], dict[str, bool]]:
+async def _list() -> list[AgentView]:
     from ezaigent.wiring import Fleet
 
     async with Fleet.connect(settings=settings()) as fleet:
-        return await fleet.agents(), dict((await fleet.services.queue.pauses()).said)
+        return await fleet.agents()
 
 
 @agents.command()
@@ -90,6 +92,22 @@ def _steer(verb: Literal["pause", "resume"], agent: str, *, as_json: bool) -> No
     else:
         there = "" if names == [agent] else f" ({', '.join(names) or 'no agents now'})"
         out.print(f"{safe(agent + there)}: {'paused' if verb == 'pause' else 'goes on'}")
+
+
+@agents.command()
+def drain(agent: Name, as_json: Json = False) -> None:
+    """Let an agent finish its task, take no other, and go. The autoscaler may start others in its place."""
+    from ezaigent.wiring import Fleet
+
+    async def work() -> list[str]:
+        async with Fleet.connect(settings=settings()) as fleet:
+            return await fleet.drain(agent, by=getpass.getuser())
+
+    names = run(work())
+    if as_json:
+        print_json({"items": [{"name": name, "draining": True} for name in names]})
+    else:
+        out.print(f"{safe(', '.join(names))}: drains")
 
 
 @agents.command()

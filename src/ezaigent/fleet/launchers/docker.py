@@ -29,6 +29,7 @@ class DockerSite:
     """Starts a container of ``image`` for each worker, with ``command`` for its entry point (``{room}`` as above)."""
 
     kind = "docker"
+    lasting = True
 
     def __init__(
         self,
@@ -102,6 +103,9 @@ class DockerSite:
     def is_it(self, name: str, worker: WorkerInfo) -> bool:
         """See ``Site.is_it``."""
         return worker.host == name
+
+    def hurry(self) -> None:
+        """See ``Site.hurry``."""
 
     async def close(self, *, patience: float) -> None:
         """See ``Site.close``; the containers go on."""

@@ -11,8 +11,13 @@ from ezaigent.fleet.seats import Seat
 class InlineLauncher:
     """Starts nothing: the worker of this process has room for any number of agents."""
 
+    lasting = False
+
     async def ensure(self, seats: Sequence[Seat], workers: Sequence[WorkerInfo]) -> None:
         """See ``Launcher.ensure``."""
+
+    def hurry(self) -> None:
+        """See ``Launcher.hurry``."""
 
     async def close(self) -> None:
         """See ``Launcher.close``."""

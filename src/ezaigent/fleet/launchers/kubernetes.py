@@ -39,6 +39,8 @@ class KubernetesLauncher:
     example those that a person started elsewhere, need no replica.
     """
 
+    lasting = True
+
     def __init__(
         self,
         db: Database,
@@ -79,6 +81,9 @@ class KubernetesLauncher:
                     log.warning("the Deployment cannot be scaled; trying again", reason=str(error))
                     await self._tell("launcher.failed", {"reason": str(error), "failures": 1, "wait": 0.0})
                 self._failing = True
+
+    def hurry(self) -> None:
+        """See ``Launcher.hurry``."""
 
     async def close(self) -> None:
         """See ``Launcher.close``."""

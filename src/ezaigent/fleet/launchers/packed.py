@@ -88,6 +88,11 @@ class PackedLauncher:
         """Seconds that a start usually takes: the median of the last ones."""
         return statistics.median(self._starts) if self._starts else self._patience.startup
 
+    @property
+    def lasting(self) -> bool:
+        """See ``Launcher.lasting``."""
+        return self._site.lasting
+
     async def ensure(self, seats: Sequence[Seat], workers: Sequence[WorkerInfo]) -> None:
         """See ``Launcher.ensure``."""
         async with self._one_at_a_time:
@@ -98,6 +103,10 @@ class PackedLauncher:
                 await self._fill(without_room(seats, workers))
             except LauncherError as error:
                 await self._failed("", str(error), lived=0.0)
+
+    def hurry(self) -> None:
+        """See ``Launcher.hurry``."""
+        self._site.hurry()
 
     async def close(self) -> None:
         """See ``Launcher.close``."""

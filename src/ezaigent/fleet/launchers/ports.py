@@ -12,12 +12,21 @@ from ezaigent.fleet.seats import Seat
 class Launcher(Protocol):
     """Starts and stops workers so that every seat finds one. It never decides how many agents there are."""
 
+    @property
+    def lasting(self) -> bool:
+        """Whether the workers outlive this process."""
+        ...
+
     async def ensure(self, seats: Sequence[Seat], workers: Sequence[WorkerInfo]) -> None:
         """Compare the seats with the living ``workers``, and start or stop some; returns before they have started.
 
         Call it every second or two and after each change. What goes wrong is told as an event and tried again later;
         nothing is raised for it.
         """
+        ...
+
+    def hurry(self) -> None:
+        """Let what ``close`` waits for give its tasks back and end now."""
         ...
 
     async def close(self) -> None:
@@ -30,6 +39,8 @@ class Site(Protocol):
 
     kind: str
     """Its name in events: process, docker."""
+    lasting: bool
+    """Whether the workers outlive this process."""
 
     async def running(self) -> set[str]:
         """Return the names of the workers that run, those of an earlier launcher included."""
@@ -49,6 +60,10 @@ class Site(Protocol):
 
     def is_it(self, name: str, worker: WorkerInfo) -> bool:
         """Return whether the worker that announced itself is the one that was started as ``name``."""
+        ...
+
+    def hurry(self) -> None:
+        """Ask what must not outlive this process to give its tasks back and end now."""
         ...
 
     async def close(self, *, patience: float) -> None:

@@ -27,6 +27,7 @@ class ProcessSite:
     """
 
     kind = "process"
+    lasting = False
 
     def __init__(self, command: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
         """``environment`` is added to that of this process."""
@@ -71,10 +72,10 @@ class ProcessSite:
         child = self._children.get(name)
         return child is not None and worker.pid == child.pid and worker.host == socket.gethostname()
 
-    def pass_on(self, number: signal.Signals) -> None:
-        """Send a signal to all children."""
+    def hurry(self) -> None:
+        """See ``Site.hurry``: the second SIGTERM of a worker means now."""
         for name in self._children:
-            self._send(name, number)
+            self._send(name, signal.SIGTERM)
 
     async def close(self, *, patience: float) -> None:
         """See ``Site.close``."""
@@ -86,7 +87,8 @@ class ProcessSite:
         try:
             await asyncio.wait(waits, timeout=patience)
         finally:
-            self.pass_on(signal.SIGKILL)
+            for name in self._children:
+                self._send(name, signal.SIGKILL)
             await asyncio.wait(waits)
             self._children.clear()
 
