@@ -41,8 +41,8 @@ ACCESS_KEY: Final = "x-access"
 _DECLARED: Final[dict[str, Access]] = {**SCOPES}
 _PROBES: Final = frozenset({"/healthz", "/readyz"})
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
-_STRANGERS: Final = (1.0, 30.0)
-"""Refusals a second, and at once, that one address gets before it is told to wait."""
+_STRANGERS: Final = (0.05, 0.5)
+"""Parts of the rate of a caller: requests without a credential a second, and at once, from one address."""
 
 
 def needs(access: Access | None) -> dict[str, Any]:
@@ -71,7 +71,7 @@ class Gate:
         self._accounts = accounts
         self._names = frozenset(name.lower() for name in (*settings.names, "localhost", settings.host))
         self._callers = Buckets(settings.rate, 4 * settings.rate)
-        self._strangers = Buckets(*_STRANGERS)
+        self._strangers = Buckets(*(settings.rate * part for part in _STRANGERS))
         self._routes = routes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

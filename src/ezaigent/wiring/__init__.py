@@ -4,7 +4,9 @@ from ezaigent.wiring.alone import require_ready, somebody_works, until_nobody_wo
 from ezaigent.wiring.conversing import open_chat
 from ezaigent.wiring.doctor import Finding, examine
 from ezaigent.wiring.handle import ENDINGS, Fleet, TaskHandle
+from ezaigent.wiring.scaling import scaled_pools, scaler_control, scaling, scaling_beside
 from ezaigent.wiring.services import Services, open_services, open_worker, pools
+from ezaigent.wiring.serving import accounts, serve_api
 from ezaigent.wiring.settings import load_settings
 
 __all__ = [
@@ -13,6 +15,7 @@ __all__ = [
     "Fleet",
     "Services",
     "TaskHandle",
+    "accounts",
     "examine",
     "load_settings",
     "open_chat",
@@ -20,6 +23,11 @@ __all__ = [
     "open_worker",
     "pools",
     "require_ready",
+    "scaled_pools",
+    "scaler_control",
+    "scaling",
+    "scaling_beside",
+    "serve_api",
     "somebody_works",
     "until_nobody_works",
     "work_alone",
