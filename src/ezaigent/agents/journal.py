@@ -23,6 +23,7 @@ import structlog
 from ezaigent.agents import queries
 from ezaigent.agents.models import Step
 from ezaigent.agents.queries import Record
+from ezaigent.chat import record_answer
 from ezaigent.core.errors import ConflictError, ControlSignal, StoreUnavailable, UnavailableError
 from ezaigent.costs import settle
 from ezaigent.store import NewEvent, emit_many
@@ -169,10 +170,22 @@ class RunJournal:
         messages = await self._db.read(lambda conn: pending_messages(conn, agent=agent, task_id=task_id))
         if not messages:
             return None
-        done = Finished(orjson.dumps([{"by": one.by, "text": one.text} for one in messages]), messages[0].by)
+        done = Finished(
+            orjson.dumps([{"id": one.id, "by": one.by, "text": one.text} for one in messages]), messages[0].by
+        )
         await self._write(_Entry(name, "message", done, 0.0, messages=messages))
         self._tell("message", done.label, 0.0, None, replayed=False)
         return done.payload
+
+    async def answer(self, message_ids: Sequence[str], text: str) -> None:
+        """Keep what the agent said to these messages in its conversations, once. Raises ``StaleFence``."""
+        claim = self._claim
+
+        def write(conn: Connection) -> None:
+            guard(conn, claim.task.id, claim.fence)
+            record_answer(conn, message_ids, agent=claim.agent, task_id=claim.task.id, text=text)
+
+        await self._db.write(write)
 
     def note(self, kind: str, data: Mapping[str, Any]) -> None:
         """Write an event soon, without waiting for the step that it happened in."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 from pydantic_ai import RunContext
 from pydantic_ai.capabilities import AbstractCapability
-from pydantic_ai.messages import ModelMessage, ModelRequest, ModelResponse, ToolReturnPart
+from pydantic_ai.messages import ModelMessage, ModelRequest, ModelResponse, TextPart, ToolReturnPart
 
 from ezaigent.agents.deps import Deps
 from ezaigent.agents.stuck import Seen, StuckDetector
@@ -33,6 +33,7 @@ class Steering(AbstractCapability[Deps]):
         self._max_steps = max_steps
         self._stuck = StuckDetector()
         self._changes = 0
+        self._unanswered: list[str] = []
 
     async def before_model_request(
         self, ctx: RunContext[Deps], request_context: ModelRequestContext
@@ -46,7 +47,19 @@ class Steering(AbstractCapability[Deps]):
             await self._controls.gate()
         for letter in await self._mail():
             ctx.enqueue(f"Message from {letter['by']}, a person:\n\n{letter['text']}")
+            self._unanswered += [letter["id"]] if "id" in letter else []
         return request_context
+
+    async def after_model_request(
+        self, ctx: RunContext[Deps], *, request_context: ModelRequestContext, response: ModelResponse
+    ) -> ModelResponse:
+        """Keep the first words after a message as the answer to it: also on replay, where a crash came in between."""
+        del ctx, request_context
+        words = "\n\n".join(part.content for part in response.parts if isinstance(part, TextPart)).strip()
+        if self._unanswered and words:
+            unanswered, self._unanswered = self._unanswered, []
+            await self._journal.answer(unanswered, words)
+        return response
 
     def _judge(self, messages: list[ModelMessage]) -> None:
         changed = self._journal.changes != self._changes

@@ -66,20 +66,18 @@ def conversations(conn: Connection) -> list[tuple[str, int, int]]:
     return [(row[0], row[1], row[2]) for row in _conversations.all(conn)]
 
 
-def record_answer(conn: Connection, message_id: str, *, agent: str, task_id: str, text: str) -> bool:
-    """Keep an agent's answer where it is spoken to, and where the message was said; return whether it had none yet."""
-    if _answered.first(conn, message_id) is not None:
+def record_answer(conn: Connection, message_ids: Sequence[str], *, agent: str, task_id: str, text: str) -> bool:
+    """Keep an agent's answer to messages where it is spoken to, and where they were said; return whether it is new."""
+    last = message_ids[-1]
+    if _answered.first(conn, last) is not None:
         return False
     places = [agent]
-    for conversation, data in _said.all(conn, message_id):
-        places += [conversation, orjson.loads(data).get("said_in", conversation)]
+    for message_id in message_ids:
+        for conversation, data in _said.all(conn, message_id):
+            places += [conversation, orjson.loads(data).get("said_in", conversation)]
     for place in dict.fromkeys(places):
-        keep(
-            conn,
-            NewChatMessage(
-                conversation=place, role="agent", author=agent, text=text, task_id=task_id, message_id=message_id
-            ),
-        )
+        answer = NewChatMessage(conversation=place, role="agent", author=agent, text=text, task_id=task_id)
+        keep(conn, answer.model_copy(update={"message_id": last}))
     return True
 
 
