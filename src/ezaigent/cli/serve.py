@@ -34,6 +34,7 @@ _TOLD = {
     "agent.resumed": "[magenta]=[/] {target} goes on",
     "run.provider_error": "[yellow]![/] {task} {provider} answers {kind}",
     "run.failover": "[yellow]![/] {task} goes on with {to}",
+    "scaler.decided": "[cyan]↕[/] {pool} {before} → {target} agents: {reason}",
 }
 
 
@@ -68,10 +69,11 @@ async def serve(
 ) -> None:
     """Work until stopped by a signal; with a ``door``, serve the API beside it, and let ``launcher`` find workers.
 
+    With a ``door`` and no number of ``agents`` the autoscaler sizes the pools; what ``[fleet] pools`` asks for stays.
     With the process ``parent``, whose child this is, the work ends too.
     """
     from ezaigent.fleet import until_orphaned
-    from ezaigent.wiring import Fleet
+    from ezaigent.wiring import Fleet, scaled_pools, scaling_beside
     from ezaigent.wiring import pools as shares
 
     loaded = settings()
@@ -81,8 +83,11 @@ async def serve(
     if launcher is not None:
         loaded = loaded.model_copy(update={"launcher": loaded.launcher.model_copy(update={"kind": launcher})})
     asked = shares(loaded, agents)
+    sized = door is not None and agents is None
     if pools is not None and agents is not None and "=" not in pools:  # room for agents that others order
         working = Fleet.embedded(settings=loaded, agents={}, hosts=loaded.fleet.pools, room=agents)
+    elif sized:
+        working = Fleet.embedded(settings=loaded, agents=loaded.fleet.pools, hosts=scaled_pools(loaded), launch=True)
     elif door is not None:
         working = Fleet.embedded(settings=loaded, agents=asked, hosts=asked, launch=True)
     else:
@@ -91,6 +96,8 @@ async def serve(
         async with AsyncExitStack() as stack:
             fleet = await stack.enter_async_context(working)
             assert fleet.worker is not None
+            if sized:
+                await stack.enter_async_context(scaling_beside(fleet))
             reached = await _open(stack, fleet, door)
             if as_json:
                 print_line({"ready": True, **fleet.worker.info.model_dump(mode="json"), **reached})
@@ -198,7 +205,7 @@ async def _tell(fleet: Fleet, *, as_json: bool) -> None:
                 seen = event.seq
                 if as_json:
                     print_line(event.model_dump(mode="json"))
-                elif event.kind in _TOLD:
+                elif event.kind in _TOLD and event.data.get("before", 0) != event.data.get("target", 1):
                     out.print(_line(event), soft_wrap=True)
         except UnavailableError:  # the worker logs it; what is missed meanwhile is told later
             await asyncio.sleep(1.0)

@@ -18,7 +18,19 @@ if TYPE_CHECKING:
     from ezaigent.fleet.launchers.kubernetes import ACCOUNT, KubernetesLauncher
     from ezaigent.fleet.launchers.process import PARENT, ProcessSite, die_with, until_orphaned
     from ezaigent.fleet.peers import Peers
-    from ezaigent.fleet.scaler import SCALER_LEASE, Catalog, Host, PoolView, Recorded, Scaler, ScalerControl, ScalerView
+    from ezaigent.fleet.scaler import (
+        SCALER_LEASE,
+        Catalog,
+        Host,
+        InForce,
+        PoolView,
+        Recorded,
+        Scaler,
+        ScalerControl,
+        ScalerView,
+    )
+    from ezaigent.fleet.scaling.outcome import Outcome
+    from ezaigent.fleet.scaling.traces import Trace, read_trace, replay_trace
     from ezaigent.fleet.upkeep import clean_forever
     from ezaigent.fleet.worker import Worker
 
@@ -34,9 +46,11 @@ __all__ = [
     "DockerSite",
     "Host",
     "Hosting",
+    "InForce",
     "InlineLauncher",
     "KubernetesLauncher",
     "Launcher",
+    "Outcome",
     "PackedLauncher",
     "Patience",
     "Peers",
@@ -49,6 +63,7 @@ __all__ = [
     "ScalerView",
     "Seat",
     "TaskView",
+    "Trace",
     "UsageView",
     "Worker",
     "WorkerInfo",
@@ -56,6 +71,8 @@ __all__ = [
     "die_with",
     "leave",
     "profile_of",
+    "read_trace",
+    "replay_trace",
     "until_orphaned",
 ]
 
@@ -70,9 +87,11 @@ _LATER = {
     "DockerSite": "launchers.docker",
     "Host": "scaler",
     "Hosting": "hosting",
+    "InForce": "scaler",
     "InlineLauncher": "launchers",
     "KubernetesLauncher": "launchers.kubernetes",
     "Launcher": "launchers",
+    "Outcome": "scaling.outcome",
     "PackedLauncher": "launchers",
     "Patience": "launchers",
     "Peers": "peers",
@@ -82,9 +101,12 @@ _LATER = {
     "Scaler": "scaler",
     "ScalerControl": "scaler",
     "ScalerView": "scaler",
+    "Trace": "scaling.traces",
     "Worker": "worker",
     "clean_forever": "upkeep",
     "die_with": "launchers.process",
+    "read_trace": "scaling.traces",
+    "replay_trace": "scaling.traces",
     "until_orphaned": "launchers.process",
 }
 

@@ -6,6 +6,7 @@ the same transaction: one that was replaced while it slept finds that out with i
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -79,9 +80,19 @@ class Election:
         """Hold the office for one more lease. Raises ``StaleFence`` when another one has it."""
         await self._db.write(lambda conn: hold(conn, term))
 
-    async def resign(self, term: Term) -> None:
-        """Leave the office to the next one, at once; harmless when it is lost already."""
-        await self._db.write(lambda conn: _resign.run(conn, term.office, term.holder, term.fence))
+    async def resign(self, term: Term, last: Callable[[Connection], None] | None = None) -> None:
+        """Leave the office to the next one, at once, with ``last`` in the same transaction.
+
+        Raises ``StaleFence`` when it is lost already; then ``last`` is not done either.
+        """
+
+        def resign(conn: Connection) -> None:
+            hold(conn, term)
+            if last is not None:
+                last(conn)
+            _resign.run(conn, term.office, term.holder, term.fence)
+
+        await self._db.write(resign)
 
     def _take(self, conn: Connection) -> Term | None:
         won = _take.first(conn, self._office, self._holder, self.lease)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import socket
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from ezaigent.core.ids import new_id
 from ezaigent.core.settings import Settings
@@ -15,6 +16,10 @@ from ezaigent.wiring.services import Services, pools
 
 if TYPE_CHECKING:
     from ezaigent.fleet import Catalog, Launcher, Scaler, ScalerControl
+    from ezaigent.wiring.handle import Fleet
+
+_FIRST: Final = 3.0
+"""Seconds that the first agents are waited for."""
 
 
 def scaled_pools(settings: Settings) -> list[str]:
@@ -52,6 +57,26 @@ def scaler_control(services: Services) -> ScalerControl:
         fresh=1.5 * settings.queue.lease,
         alive=lambda: liveness.alive(services.locks) if services.embedded else None,
     )
+
+
+@asynccontextmanager
+async def scaling_beside(fleet: Fleet) -> AsyncGenerator[Scaler]:
+    """Size the pools of a fleet that works in this process; the block begins when the first agents are there."""
+    from ezaigent.fleet import InlineLauncher
+
+    names = scaled_pools(fleet.settings)
+    async with scaling(fleet.services, names, fleet.launcher or InlineLauncher()) as scaler:
+        wanted = any(fleet.settings.scaling.pool(name).min for name in names)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_FIRST if wanted and fleet.launcher is None else 0):
+                while not await _manned(fleet):  # noqa: ASYNC110 - nothing tells but looking
+                    await asyncio.sleep(0.02)
+        yield scaler
+
+
+async def _manned(fleet: Fleet) -> bool:
+    assert fleet.worker is not None
+    return bool(fleet.worker.info.agents) or any(view.worker for view in await fleet.agents())
 
 
 @asynccontextmanager

@@ -5,8 +5,19 @@ from __future__ import annotations
 from ezaigent.fleet.leader import LEASE as SCALER_LEASE
 from ezaigent.fleet.scaler.control import PoolView, ScalerControl, ScalerView
 from ezaigent.fleet.scaler.host import Host
+from ezaigent.fleet.scaler.overrides import InForce
 from ezaigent.fleet.scaler.pools import Catalog
 from ezaigent.fleet.scaler.recording import Recorded
 from ezaigent.fleet.scaler.scaler import Scaler
 
-__all__ = ["SCALER_LEASE", "Catalog", "Host", "PoolView", "Recorded", "Scaler", "ScalerControl", "ScalerView"]
+__all__ = [
+    "SCALER_LEASE",
+    "Catalog",
+    "Host",
+    "InForce",
+    "PoolView",
+    "Recorded",
+    "Scaler",
+    "ScalerControl",
+    "ScalerView",
+]

@@ -89,6 +89,14 @@ def hosting(conn: Connection, fresh: float, alive: frozenset[str] | None) -> tup
     return seats.all_seats(conn), queries.workers(conn, fresh, alive)
 
 
+def clear_unhosted(conn: Connection, fresh: float, alive: frozenset[str] | None) -> None:
+    """Give up the seats that nobody hosts and no live worker could: whoever ordered them goes."""
+    all_seats, workers = hosting(conn, fresh, alive)
+    hosts = {profile for worker in workers for profile in worker.hosts}
+    waiting = [seat for seat in all_seats if seat.worker is None and not seat.pinned and seat.profile not in hosts]
+    seats.leave(conn, [seat.agent for seat in waiting], "the autoscaler ends", recallable=False)
+
+
 def run_ends(conn: Connection, ids: Collection[str]) -> dict[str, RunEnd]:
     """Return how these runs ended, those that did."""
     found: dict[str, RunEnd] = {}

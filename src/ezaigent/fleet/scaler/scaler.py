@@ -116,7 +116,8 @@ class Scaler:
                 await self._lead(term)
         except asyncio.CancelledError:
             with contextlib.suppress(EzAigentError):
-                await self._election.resign(term)
+                alive = self._alive()
+                await self._election.resign(term, lambda conn: queries.clear_unhosted(conn, self._fresh, alive))
             raise
         finally:
             self.leading = False
