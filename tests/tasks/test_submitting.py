@@ -28,6 +28,7 @@ async def test_a_task_is_kept_as_it_was_submitted(queue: TaskQueue) -> None:
         profile="gpt",
         priority=Priority.HIGH,
         scope=("src/**",),
+        overlap="allow",
         checks=("pytest -q",),
         budget_nusd=5,
         max_attempts=2,

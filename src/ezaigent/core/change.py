@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Final, Self
 
 from pydantic import BaseModel, ConfigDict
+
+PATHS: Final = 200
+"""File names that a change keeps."""
 
 
 class CheckResult(BaseModel):
@@ -36,6 +39,8 @@ class Change(BaseModel):
     base: str
     """The commit that the branch starts from."""
     files: int = 0
+    paths: tuple[str, ...] = ()
+    """Names of the files, at most ``PATHS`` of them."""
     insertions: int = 0
     deletions: int = 0
     published: bool = False

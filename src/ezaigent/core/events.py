@@ -9,8 +9,7 @@ from pydantic import BaseModel, ConfigDict
 KINDS: Final[dict[str, str]] = {
     "task.submitted": "A task was accepted; data: state, title, profile, priority, needs.",
     "task.queued": "A task became claimable (needs met, time come, or sent back); data: reason, pool.",
-    "task.waiting": "A task waits again: for its needs, its time, or a task that changes the same files; "
-    "data: reason.",
+    "task.waiting": "A task waits again: for its needs, its time, or a task that changes the same files; data: reason.",
     "task.edited": "A person changed a task that no agent works on; data: by, fields.",
     "task.claimed": "An agent took the task; "
     "data: agent, worker, fence, attempt, resumed, waited (seconds since it was claimable).",

@@ -87,6 +87,9 @@ tasks = Table(
     _text("scope"),
     _text("checks"),
     _text("needs"),  # never changes after the submit; the table of the same name finds the dependents
+    _text("overlap", server_default=text("'allow'")),  # wait: not beside a task that changes the same files
+    _text("predicted", server_default=text("'[]'")),  # globs and where each is known from, where no scope was given
+    Column("guarded", SmallInteger, nullable=False, server_default=text("0")),  # 1: waits, and has globs
     Column("budget_nusd", Big),
     _maybe_time("not_before"),
     Column("max_attempts", Integer),
@@ -102,6 +105,7 @@ tasks = Table(
     _maybe_time("lease_until"),
     _maybe_time("wake_at"),
     _maybe_time("queued_at"),
+    _maybe_key("held_by"),  # the task that changes the same files and goes first
     Column("cancel_requested", Boolean, nullable=False),
     _text("reason"),
     _maybe_text("change"),
@@ -116,6 +120,8 @@ tasks = Table(
 _queued = text("state = 'queued'")
 _running = text("state = 'running'")
 _keyed = text("key IS NOT NULL")
+_held = text("held_by IS NOT NULL")
+_guarded = text("guarded = 1 AND state IN ('queued', 'running', 'waiting')")
 _sleeping = text("wake_at IS NOT NULL")
 # What a claim looks at; each index holds only the tasks that matter to it, however many are done.
 Index(
@@ -127,6 +133,8 @@ Index(
 Index("ix_tasks_running", tasks.c.lease_until, tasks.c.project, sqlite_where=_running, postgresql_where=_running)
 Index("ix_tasks_wake", tasks.c.wake_at, sqlite_where=_sleeping, postgresql_where=_sleeping)
 Index("uq_tasks_key", tasks.c.key, unique=True, sqlite_where=_keyed, postgresql_where=_keyed)
+Index("ix_tasks_held_by", tasks.c.held_by, sqlite_where=_held, postgresql_where=_held)
+Index("ix_tasks_guarded", tasks.c.project, sqlite_where=_guarded, postgresql_where=_guarded)
 Index("ix_tasks_state", tasks.c.state, tasks.c.id)
 
 needs = Table(
@@ -134,6 +142,16 @@ needs = Table(
     metadata,
     Column("task_id", Key, ForeignKey("tasks.id", ondelete="CASCADE"), primary_key=True),
     Column("needs_id", Key, ForeignKey("tasks.id"), primary_key=True, index=True),
+)
+
+touched = Table(
+    "touched",
+    metadata,
+    _key("task_id", primary_key=True),
+    _key("project"),
+    _text("words"),  # what the task was asked for in
+    _text("paths"),  # the files of its change
+    Index("ix_touched_project", "project", "task_id"),
 )
 
 runs = Table(

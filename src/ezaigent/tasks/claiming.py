@@ -6,21 +6,20 @@ import heapq
 from collections import Counter, defaultdict, deque
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Self
 
 from ezaigent.core.settings import QueueSettings
 from ezaigent.store import Connection, NewEvent, emit_many
-from ezaigent.tasks import moves, queries
-from ezaigent.tasks.models import Claim, Slot, State
+from ezaigent.tasks import holding, moves, queries
+from ezaigent.tasks.models import GENERAL, Claim, Slot, State
 from ezaigent.tasks.pausing import Pauses
 from ezaigent.tasks.queries import Candidate
 from ezaigent.tasks.rows import TaskRow, as_claim
 
-GENERAL: Final = "*"
-"""Pool of the tasks that name no profile."""
-
 _ROUNDS: Final = 10
 """Times that a claim looks again when other workers were faster, or when a lane held less than it seemed."""
+FRESH: Final = 2.0
+"""Leases that a worker may be silent before its agents do not count as living."""
 
 
 @dataclass
@@ -29,6 +28,14 @@ class Idle:
 
     special: defaultdict[str, deque[Slot]] = field(default_factory=lambda: defaultdict(deque))
     general: defaultdict[str, deque[Slot]] = field(default_factory=lambda: defaultdict(deque))
+
+    @classmethod
+    def of(cls, slots: Sequence[Slot]) -> Self:
+        """Return these idle agents."""
+        idle = cls()
+        for slot in slots:
+            idle.add(slot)
+        return idle
 
     def add(self, slot: Slot) -> None:
         """Enter an idle agent."""
@@ -100,12 +107,12 @@ def claim(
     conn: Connection, worker: str, slots: Sequence[Slot], settings: QueueSettings, only: Collection[str] | None
 ) -> list[Claim]:
     """Claim up to one task for each of the idle agents ``slots``."""
-    idle = Idle()
-    for slot in slots:
-        idle.add(slot)
+    idle = Idle.of(slots)
+    staffed = holding.living(conn, () if only is not None else idle.pools, FRESH * settings.lease)
+    order = holding.Order(conn, staffed)
     claims: list[Claim] = []
     lost: set[str] = set()
-    woken = False
+    woken = passed = False
     for _ in range(_ROUNDS):
         found = queries.candidates(conn, idle.pools, len(idle), lost, only) if idle else []
         facts = {candidate.kind for candidate in found}
@@ -119,9 +126,12 @@ def claim(
         running = queries.running_by_project(conn) if len({task.project for task in tasks}) > 1 else {}
         chosen = match(tasks, idle, running)
         if not chosen:
-            break
+            if "held" not in facts or passed or not holding.let_pass(conn, staffed):
+                break
+            passed = True
+            continue
         before = len(claims)
-        claims += _take(conn, worker, chosen, settings)
+        claims += _take(conn, worker, chosen, settings, order)
         if len(claims) - before == len(chosen):
             break
         # The others were claimed by another worker meanwhile, or were dead: their agents look again.
@@ -143,8 +153,11 @@ def wake_due(conn: Connection) -> None:
     emit_many(conn, events)
 
 
-def _take(conn: Connection, worker: str, chosen: Mapping[str, Slot], settings: QueueSettings) -> list[Claim]:
+def _take(
+    conn: Connection, worker: str, chosen: Mapping[str, Slot], settings: QueueSettings, order: holding.Order
+) -> list[Claim]:
     now, rows = queries.load_free(conn, chosen)
+    order.judge([row for row in rows.values() if row.guarded and row.state == State.QUEUED])
     claims: list[Claim] = []
     touched: list[TaskRow] = []
     events: list[NewEvent] = []
@@ -152,6 +165,10 @@ def _take(conn: Connection, worker: str, chosen: Mapping[str, Slot], settings: Q
     for task_id, slot in chosen.items():
         row = rows.get(task_id)
         if row is None or not _claimable(row, now):
+            continue
+        if row.guarded and row.state == State.QUEUED and (held := order.hold(row, now)) is not None:
+            events += held
+            touched += [row] if held else []
             continue
         touched.append(row)
         if row.state == State.RUNNING and row.run_id is not None:
@@ -165,8 +182,11 @@ def _take(conn: Connection, worker: str, chosen: Mapping[str, Slot], settings: Q
         resumed, said = moves.begin(row, now, agent=slot.agent, worker=worker, lease=settings.lease)
         events += said
         claims.append(as_claim(row, profile=slot.profile, resumed=resumed))
+        if row.guarded:
+            order.note(row)
     queries.save(conn, touched)
     queries.end_runs(conn, ended)
+    events += holding.free(conn, touched, now, wait=False)[1]
     queries.insert_runs(
         conn,
         [(c.run_id, c.task.id, c.task.session, c.fence, c.agent, c.profile, worker, now) for c in claims],

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from enum import IntEnum, StrEnum
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal, TypeAlias
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from ezaigent.core.change import Change
+
+GENERAL: Final = "*"
+"""Pool of the tasks that name no profile."""
 
 
 class State(StrEnum):
     """Where a task is."""
 
     WAITING = "waiting"
-    """Needs unfinished tasks, or a time that has not come."""
+    """Needs unfinished tasks, a time that has not come, or the end of a task that changes the same files."""
     QUEUED = "queued"
     RUNNING = "running"
     REVIEW = "review"
@@ -60,6 +63,10 @@ TRANSITIONS: Final[dict[State, frozenset[State]]] = {
 """The one table of allowed transitions; anything else is a ``ConflictError``."""
 
 
+Overlap: TypeAlias = Literal["wait", "allow"]
+"""Whether a task waits for others that change the same files."""
+
+
 class Priority(IntEnum):
     """Order of claims: smaller goes first."""
 
@@ -98,6 +105,8 @@ class NewTask(BaseModel):
     """Ids of tasks whose changes this one starts from."""
     scope: tuple[Line, ...] = ()
     """Globs of the files that the change may touch; empty: all."""
+    overlap: Overlap | None = None
+    """Whether it waits for a running task that changes the same files; left out: as ``[queue] overlap`` says."""
     checks: tuple[Line, ...] = ()
     """Commands that must exit with 0 on the finished tree."""
     budget_nusd: Annotated[int, Field(ge=0)] | None = None
@@ -132,6 +141,10 @@ class Task(NewTask):
     """Database time, seconds since 1970."""
     wake_at: float | None = None
     """When a waiting task becomes claimable; None while it waits for other tasks."""
+    held_by: str | None = None
+    """The task that changes the same files and goes first, while this one waits for it."""
+    predicted: tuple[str, ...] = ()
+    """Globs of the files that it will probably change, where no scope was given; a guess, made at the submit."""
     cancel_requested: bool = False
     reason: str = ""
     """Why it failed, waits for another attempt, is blocked, or was cancelled."""

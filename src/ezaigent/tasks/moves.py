@@ -34,6 +34,7 @@ def move(row: TaskRow, to: State, now: float, *, reason: str = "") -> None:
     row.reason = reason.replace("\x00", "\N{REPLACEMENT CHARACTER}")
     row.updated_at = now
     row.wake_at = None
+    row.held_by = None
     row.queued_at = now if to is State.QUEUED else None
     row.finished_at = now if to in _ENDED else None
     if to is not State.RUNNING:
@@ -77,6 +78,13 @@ def bury(row: TaskRow, now: float) -> list[NewEvent]:
     move(row, State.FAILED, now, reason=reason)
     events.append(_event(row, "task.failed", now, {"reason": row.reason, "attempts": row.attempts}))
     return events
+
+
+def hold(row: TaskRow, now: float, first: str) -> list[NewEvent]:
+    """Let the task wait for one that changes the same files and goes first."""
+    move(row, State.WAITING, now)
+    row.held_by = first
+    return [_event(row, "task.waiting", now, {"reason": f"task {first} changes the same files and goes first"})]
 
 
 def finish(row: TaskRow, now: float, change: Change | None) -> list[NewEvent]:

@@ -30,6 +30,7 @@ _load = Sql(f"SELECT {{now}}, {_ROW} FROM tasks WHERE id IN [$1] ORDER BY id {{f
 _load_free = Sql(f"SELECT {{now}}, {_ALL} FROM tasks WHERE id IN [$1] ORDER BY id {{skip_locked}}")
 _by_key = Sql(f'SELECT {_ALL} FROM tasks WHERE "key" IN [$1]')
 _resolve = Sql('SELECT id, "key" FROM tasks WHERE id IN [$1] OR "key" IN [$1]')
+_by_ids = Sql(f"SELECT {_ALL} FROM tasks WHERE id IN [$1] ORDER BY id DESC")
 _by_prefix = Sql(f"SELECT {_ALL} FROM tasks WHERE substr(id, 1, length(CAST($1 AS TEXT))) = $1 ORDER BY id LIMIT 4")
 _list = Sql(
     f"""SELECT {_ALL} FROM tasks
@@ -84,6 +85,11 @@ def resolve(conn: Connection, names: Collection[str]) -> dict[str, str]:
 def by_prefix(conn: Connection, prefix: str) -> list[FullRow]:
     """Return the first few tasks whose id begins with ``prefix``."""
     return [FullRow(*row) for row in _by_prefix.all(conn, prefix)]
+
+
+def by_ids(conn: Connection, ids: Sequence[str]) -> list[FullRow]:
+    """Return tasks, newest first."""
+    return [FullRow(*row) for row in _by_ids.all(conn, list(ids))] if ids else []
 
 
 def listed(
@@ -269,6 +275,7 @@ UNION ALL SELECT * FROM (
     ORDER BY lease_until LIMIT CAST($2 AS bigint)) AS expired
 UNION ALL SELECT 'due', '', '', 0, ''
     WHERE (SELECT min(wake_at) FROM tasks WHERE wake_at IS NOT NULL) <= {now}
+UNION ALL SELECT 'held', '', '', 0, '' WHERE EXISTS (SELECT 1 FROM tasks WHERE held_by IS NOT NULL)
 UNION ALL SELECT 'paused', target, '', CASE WHEN paused THEN 1 ELSE 0 END, '' FROM pauses"""
 
 _candidates = Sql(sqlite=_LANES_SQLITE + _REST, postgresql=_LANES_POSTGRESQL + _REST)
@@ -277,13 +284,14 @@ _chosen = Sql(
     WHERE id IN [$1] AND NOT (id IN [$2]) AND (state = 'queued' OR (state = 'running' AND lease_until <= {now}))
     UNION ALL SELECT 'due', '', '', 0, ''
     WHERE (SELECT min(wake_at) FROM tasks WHERE wake_at IS NOT NULL) <= {now}
+    UNION ALL SELECT 'held', '', '', 0, '' WHERE EXISTS (SELECT 1 FROM tasks WHERE held_by IS NOT NULL)
     UNION ALL SELECT 'paused', target, '', CASE WHEN paused THEN 1 ELSE 0 END, '' FROM pauses"""
 )
 _running = Sql("SELECT project, count(*) FROM tasks WHERE state = 'running' GROUP BY project")
 
 
 class Candidate(NamedTuple):
-    """A task that may be claimed, not locked yet; or ``due`` and ``paused`` as facts that the claim needs.
+    """A task that may be claimed, not locked yet; or ``due``, ``held`` and ``paused`` as facts that the claim needs.
 
     ``paused`` gives a target as its id and whether it is held as its priority.
     """

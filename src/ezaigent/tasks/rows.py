@@ -21,6 +21,8 @@ class TaskRow:
     max_attempts: int | None
     not_before: float | None
     steps: int
+    guarded: int
+    """1: does not run beside a task that changes the same files, and it is known which ones it changes."""
     state: str
     attempts: int
     crashes: int
@@ -34,6 +36,8 @@ class TaskRow:
     lease_until: float | None
     wake_at: float | None
     queued_at: float | None
+    held_by: str | None
+    """The task that changes the same files and goes first."""
     cancel_requested: bool
     reason: str
     change: str | None
@@ -57,6 +61,8 @@ class FullRow(TaskRow):
     scope: str
     checks: str
     needs: str
+    overlap: str
+    predicted: str
     budget_nusd: int | None
     created_at: float
 
@@ -89,6 +95,8 @@ def as_task(row: FullRow) -> Task:
         "priority": _PRIORITIES[row.priority],
         "needs": _texts(row.needs),
         "scope": _texts(row.scope),
+        "overlap": row.overlap,
+        "predicted": tuple(glob for glob, _ in orjson.loads(row.predicted)) if row.predicted != "[]" else (),
         "checks": _texts(row.checks),
         "budget_nusd": row.budget_nusd,
         "not_before": row.not_before,
@@ -132,6 +140,7 @@ def _moving(row: TaskRow) -> dict[str, Any]:
         "worker": row.worker,
         "lease_until": row.lease_until,
         "wake_at": row.wake_at,
+        "held_by": row.held_by,
         "cancel_requested": bool(row.cancel_requested),
         "reason": row.reason,
         "steps": row.steps,

@@ -11,20 +11,19 @@ from ezaigent.core.errors import ConflictError, NotFoundError, StaleFence, Usage
 from ezaigent.core.settings import QueueSettings
 from ezaigent.live import LiveBus
 from ezaigent.store import Connection, Database, NewEvent, now
-from ezaigent.tasks import claiming, messages, moves, pausing, queries, settling, submitting, why
-from ezaigent.tasks.models import Claim, Message, NewTask, Pulse, QueueStats, Slot, State, Task
+from ezaigent.tasks import browsing, claiming, editing, messages, moves, pausing, queries, settling, submitting, why
+from ezaigent.tasks.editing import Edit
+from ezaigent.tasks.models import GENERAL, Claim, Message, NewTask, Pulse, QueueStats, Slot, State, Task
 from ezaigent.tasks.pausing import Pauses
 from ezaigent.tasks.rows import FullRow, TaskRow, as_task, renewed
 
 _TOGETHER: Final = 500
 """Tasks that are cancelled in one transaction, so that no claim waits long for it."""
-_FRESH: Final = 2.0
-"""Leases that a worker may be silent before its agents do not count as living."""
 
 
 def bell(profile: str | None) -> str:
     """Return the doorbell of a profile's tasks, or of the tasks that name none."""
-    return f"bell:{profile or claiming.GENERAL}"
+    return f"bell:{profile or GENERAL}"
 
 
 class TaskQueue:
@@ -63,9 +62,13 @@ class TaskQueue:
         if len(new) > submitting.MOST:
             raise UsageError(f"{len(new)} tasks in one submit; submit at most {submitting.MOST} at a time")
         submitting.refuse_circles(new)
+
+        def submit(conn: Connection) -> submitting.Submitted:
+            return submitting.submit(conn, new, default_budget=self._default_budget, overlap=self._settings.overlap)
+
         while True:
             try:
-                done = await self._db.write(lambda conn: submitting.submit(conn, new, now(conn), self._default_budget))
+                done = await self._db.write(submit)
             except submitting.KeyTaken:
                 continue  # the other process has committed: now its task is found by the key
             await self._ring(row for row in done.new if row.state == State.QUEUED)
@@ -163,6 +166,19 @@ class TaskQueue:
         """Accept a change in review; ``commit`` is the merge commit, when there is one."""
         return await self._decide(task_id, lambda _, row, at: moves.approve(row, at, by, commit))
 
+    async def edit(self, task_id: str, wanted: Edit, *, by: str, seen: float | None = None) -> Task:
+        """Change a task that no agent works on; ``seen`` is the ``updated_at`` for which the change was meant.
+
+        Raises ``ConflictError`` in every other state, and where the task has changed since.
+        """
+
+        def transaction(conn: Connection) -> FullRow:
+            row = _find(conn, task_id)
+            editing.edit(conn, row, wanted, by=by, seen=seen)
+            return _find(conn, row.id)
+
+        return as_task(await self._db.write(transaction))
+
     async def _decide(
         self,
         task_id: str,
@@ -217,12 +233,38 @@ class TaskQueue:
         rows = await self._db.read(lambda conn: queries.listed(conn, names, profile, limit, before))
         return [as_task(row) for row in rows]
 
+    async def page(
+        self,
+        *,
+        states: Sequence[State] | None = None,
+        profile: str | None = None,
+        repo: str | None = None,
+        text: str | None = None,
+        since: float | None = None,
+        limit: int = 50,
+        before: str | None = None,
+    ) -> tuple[list[Task], str | None]:
+        """Return a page of tasks, newest first, and the ``before`` of the next one; None at the end.
+
+        ``text`` is looked for in title and prompt, in any case; ``since`` is seconds since 1970. A page may be short,
+        or empty, before the end.
+        """
+        wanted = browsing.Wanted(
+            states=None if states is None else [state.value for state in states],
+            profile=profile,
+            project=None if repo is None else submitting.project_of(repo),
+            text=text or None,
+            since=since,
+        )
+        rows, after = await self._db.read(lambda conn: browsing.page(conn, wanted, limit, before))
+        return [as_task(row) for row in rows], after
+
     async def why(self, task_id: str) -> str:
         """Return one sentence on what the task waits for or what became of it."""
 
         def gather(conn: Connection) -> why.Facts:
             row = _find(conn, task_id)
-            agents, busy = queries.living_agents(conn, _FRESH * self._settings.lease)
+            agents, busy = queries.living_agents(conn, claiming.FRESH * self._settings.lease)
             return why.Facts(
                 row=row,
                 now=now(conn),

@@ -10,8 +10,8 @@ from ezaigent.core.change import Change
 from ezaigent.core.errors import StaleFence
 from ezaigent.core.settings import QueueSettings
 from ezaigent.store import Connection, NewEvent, emit_many
-from ezaigent.tasks import moves, queries
-from ezaigent.tasks.models import MET, Claim, State
+from ezaigent.tasks import history, holding, moves, queries
+from ezaigent.tasks.models import MET, Claim, State, Task
 from ezaigent.tasks.rows import MUTABLE, FullRow, TaskRow
 
 Move: TypeAlias = Callable[[Claim, TaskRow, float], tuple[str, list[NewEvent]]]
@@ -29,6 +29,7 @@ def settle(conn: Connection, claims: Sequence[Claim], move: Move) -> tuple[list[
     touched: list[TaskRow] = []
     events: list[NewEvent] = []
     ended: list[tuple[str, float, str, str]] = []
+    changes: list[tuple[Task, Change]] = []
     for claim in claims:
         row = rows.get(claim.task.id)
         if row is None or row.fence != claim.fence or row.state != State.RUNNING:
@@ -40,11 +41,15 @@ def settle(conn: Connection, claims: Sequence[Claim], move: Move) -> tuple[list[
         ended.append((claim.run_id, now, outcome, row.reason))
         touched.append(row)
         results.append(row)
+        if row.state == State.REVIEW and row.change is not None:
+            changes.append((claim.task, Change.model_validate_json(row.change)))
     queries.save(conn, touched)
     queries.end_runs(conn, ended)
     woken, more = wake_dependents(conn, touched, now)
-    emit_many(conn, [*events, *more])
-    return results, woken
+    freed, told = holding.free(conn, touched, now)
+    history.remember(conn, changes)
+    emit_many(conn, [*events, *more, *told])
+    return results, [*woken, *freed]
 
 
 def wake_dependents(conn: Connection, ended: Sequence[TaskRow], now: float) -> tuple[list[TaskRow], list[NewEvent]]:
@@ -105,7 +110,7 @@ def decide(conn: Connection, full: FullRow, move: Callable[[TaskRow, float], lis
         queries.save(conn, [row])
     if was_running and row.state != State.RUNNING and run is not None:
         queries.end_runs(conn, [(run, now, "lost", row.reason)])
-    emit_many(conn, events)
+    emit_many(conn, [*events, *holding.free(conn, [row], now)[1]])
     for name in MUTABLE:
         setattr(full, name, getattr(row, name))
     return full

@@ -12,10 +12,10 @@ import orjson
 
 from ezaigent.core.errors import NotFoundError, UsageError
 from ezaigent.core.ids import new_id
-from ezaigent.store import Connection, NewEvent, emit_many
-from ezaigent.tasks import queries
-from ezaigent.tasks.claiming import GENERAL
-from ezaigent.tasks.models import MET, NewTask, State
+from ezaigent.store import Connection, NewEvent, emit_many, now
+from ezaigent.tasks import history, queries
+from ezaigent.tasks.models import GENERAL, MET, NewTask, Overlap, State
+from ezaigent.tasks.predicting import Touched, predict
 from ezaigent.tasks.rows import FullRow
 
 MOST: Final = 10_000
@@ -87,11 +87,12 @@ def refuse_circles(new: Sequence[NewTask]) -> None:
                 path.append(need)
 
 
-def submit(conn: Connection, new: Sequence[NewTask], now: float, default_budget: int | None) -> Submitted:
+def submit(conn: Connection, new: Sequence[NewTask], *, default_budget: int | None, overlap: Overlap) -> Submitted:
     """Insert tasks and say so in the event log. A key that is taken stands for the task that has it.
 
     Raises ``KeyTaken`` when another process takes a key in this very moment: run the transaction again.
     """
+    at, past = _past(conn, new, overlap)
     known = queries.by_keys(conn, {task.key for task in new if task.key is not None})
     rows: list[FullRow] = []
     fresh: dict[str, tuple[FullRow, NewTask]] = {}
@@ -99,7 +100,8 @@ def submit(conn: Connection, new: Sequence[NewTask], now: float, default_budget:
     for task in new:
         row = known.get(task.key) if task.key is not None else None
         if row is None:
-            row = _row(task, next(ids), now, default_budget)
+            row = _row(task, next(ids), at, default_budget)
+            _guard(row, task.overlap or overlap, past)
             fresh[row.id] = row, task
             if task.key is not None:
                 known[task.key] = row
@@ -108,7 +110,7 @@ def submit(conn: Connection, new: Sequence[NewTask], now: float, default_budget:
     inserted = [row for row, _ in fresh.values()]
     if queries.insert(conn, inserted) != len(inserted):
         raise KeyTaken
-    _record(conn, inserted, now)
+    _record(conn, inserted, at)
     return Submitted(rows, inserted)
 
 
@@ -128,6 +130,10 @@ def _row(task: NewTask, task_id: str, now: float, default_budget: int | None) ->
         scope=_json(task.scope),
         checks=_json(task.checks),
         needs="[]",
+        overlap="allow",
+        predicted="[]",
+        guarded=0,
+        held_by=None,
         budget_nusd=task.budget_nusd if task.budget_nusd is not None else default_budget,
         not_before=task.not_before,
         max_attempts=task.max_attempts,
@@ -152,6 +158,23 @@ def _row(task: NewTask, task_id: str, now: float, default_budget: int | None) ->
         started_at=None,
         finished_at=None,
     )
+
+
+def _past(conn: Connection, new: Sequence[NewTask], overlap: Overlap) -> tuple[float, dict[str, list[Touched]]]:
+    """Return the database's time and the earlier changes of each repository that a prediction may need."""
+    repos = {task.repo for task in new if not task.scope and (task.overlap or overlap) == "wait"}
+    found = {project: history.recall(conn, project) for project in map(project_of, repos)}
+    at = next(iter(found.values()))[0] if found else now(conn)
+    return at, {project: touched for project, (_, touched) in found.items()}
+
+
+def _guard(row: FullRow, overlap: Overlap, past: Mapping[str, Sequence[Touched]]) -> None:
+    """Let the task wait for those that change the same files, where it is to and where its files are known."""
+    row.overlap = overlap
+    if overlap == "wait" and row.scope == "[]":
+        guesses = predict(row.prompt, row.title, row.repo, past.get(row.project, ()))
+        row.predicted = orjson.dumps(guesses).decode() if guesses else "[]"
+    row.guarded = int(overlap == "wait" and (row.scope != "[]" or row.predicted != "[]"))
 
 
 def _json(values: Sequence[str]) -> str:

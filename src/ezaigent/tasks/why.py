@@ -8,8 +8,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from ezaigent.core.settings import QueueSettings
-from ezaigent.tasks.claiming import GENERAL
-from ezaigent.tasks.models import State
+from ezaigent.tasks.models import GENERAL, State
 from ezaigent.tasks.pausing import EVERYONE, Pauses
 from ezaigent.tasks.queries import Needed
 from ezaigent.tasks.rows import FullRow

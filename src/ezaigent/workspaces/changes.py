@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from ezaigent.core.change import Change
+from ezaigent.core.change import PATHS, Change
 from ezaigent.workspaces.mirrors import Mirror
 
 PATCH: Final = 8 * 1024 * 1024
@@ -25,6 +25,7 @@ async def change_of(mirror: Mirror, *, branch: str, base: str, commit: str, tree
         tree=tree,
         base=base,
         files=len(rows),
+        paths=tuple(name.decode("utf-8", "replace") for _, _, name in rows[:PATHS]),
         insertions=sum(added for added, _ in counts),
         deletions=sum(gone for _, gone in counts),
     )

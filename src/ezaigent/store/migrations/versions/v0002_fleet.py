@@ -24,10 +24,31 @@ def _big() -> Any:
     return sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 
+def _overlap() -> None:
+    op.add_column("tasks", sa.Column("overlap", sa.Text(), nullable=False, server_default=sa.text("'allow'")))
+    op.add_column("tasks", sa.Column("predicted", sa.Text(), nullable=False, server_default=sa.text("'[]'")))
+    op.add_column("tasks", sa.Column("guarded", sa.SmallInteger(), nullable=False, server_default=sa.text("0")))
+    op.add_column("tasks", sa.Column("held_by", _key(), nullable=True))
+    held = sa.text("held_by IS NOT NULL")
+    guarded = sa.text("guarded = 1 AND state IN ('queued', 'running', 'waiting')")
+    op.create_index("ix_tasks_held_by", "tasks", ["held_by"], sqlite_where=held, postgresql_where=held)
+    op.create_index("ix_tasks_guarded", "tasks", ["project"], sqlite_where=guarded, postgresql_where=guarded)
+    op.create_table(
+        "touched",
+        sa.Column("task_id", _key(), nullable=False),
+        sa.Column("project", _key(), nullable=False),
+        sa.Column("words", sa.Text(), nullable=False),
+        sa.Column("paths", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("task_id", name=op.f("pk_touched")),
+    )
+    op.create_index("ix_touched_project", "touched", ["project", "task_id"], unique=False)
+
+
 def upgrade() -> None:
     """Create the fleet's tables; steps are counted in the journal, and pauses kept by target, from now on."""
     op.drop_column("tasks", "steps")
     op.drop_column("runs", "steps")
+    _overlap()
     op.create_table(
         "pauses",
         sa.Column("target", _key(), nullable=False),
