@@ -40,7 +40,7 @@ async def assert_done_once(scene: Scene, server: ModelServer, fleet: Fleet, hand
     """The task ended once, with one change that holds every byte, and nothing was paid or done twice."""
     task = await handle.settled(timeout=60)
     assert task.state is State.REVIEW, task.reason
-    assert (task.attempts, task.crashes) == (1, lost)
+    assert (task.attempts, task.crashes) == (1, min(lost, 1)), "each of them had made a step more"
     assert task.steps == JOURNALED
     events = await fleet.services.events.read(0, limit=1000, task_id=task.id)
     assert kinds(events).count("task.review") == 1

@@ -8,8 +8,12 @@ import pytest
 from tests.tasks.desk import CHANGE, Desk, ids
 
 from ezaigent.core.errors import ControlSignal, StaleFence
-from ezaigent.store import Database, now
+from ezaigent.store import Database, Sql, now
 from ezaigent.tasks import Claim, Priority, State, guard
+
+_journal = Sql(
+    "INSERT INTO journal (task_id, session, seq, fence, name, payload, at) VALUES ($1, $2, $3, $4, 'step', $5, 0)"
+)
 
 
 async def test_a_claim_says_everything_about_the_run(desk: Desk) -> None:
@@ -130,18 +134,44 @@ async def test_a_late_heartbeat_does_not_prolong_the_next_runs_lease(desk: Desk)
     assert (await desk.claim(worker="third")).fence == second.fence + 1
 
 
-async def test_a_task_that_crashes_its_workers_is_buried_with_the_reason(db: Database) -> None:
+async def test_a_task_under_which_workers_die_runs_alone_and_is_buried_in_the_end(db: Database) -> None:
     desk = Desk(db, max_crashes=2)
     task = await desk.task()
-    for _ in range(3):
-        await desk.claim(worker="w9")
+    alone: list[bool] = []
+    for _ in range(6):
+        alone.append((await desk.claim(worker="w9")).alone)
         await desk.expire(task.id)
+    assert alone == [False, False, True, True, True, True]
     assert await desk.claim_all() == []
     buried = await desk.queue.get(task.id)
-    assert (buried.state, buried.crashes, buried.fence) == (State.FAILED, 3, 3)
-    assert "3 runs ended without a word, the last one of claude-1 on worker w9" in buried.reason
-    assert [outcome for _, _, _, outcome, _ in await desk.runs(task.id)] == ["lost"] * 3
-    assert (await desk.kinds(task.id))[-2:] == ["lease_expired", "failed"]
+    assert (buried.state, buried.crashes, buried.fence) == (State.FAILED, 6, 6)
+    assert "quarantined: 6 runs in a row ended without a word" in buried.reason
+    assert [outcome for _, _, _, outcome, _ in await desk.runs(task.id)] == ["lost"] * 6
+    assert (await desk.kinds(task.id))[-3:] == ["lease_expired", "recovery.acted", "failed"]
+
+
+async def test_a_step_between_two_deaths_speaks_for_the_task(db: Database) -> None:
+    desk = Desk(db, max_crashes=2)
+    task = await desk.task()
+    for number in range(5):
+        claim = await desk.claim()
+        assert not claim.alone
+        row = (task.id, claim.task.session, number, claim.fence, b"")
+        await desk.db.write(lambda conn, row=row: _journal.run(conn, *row))
+        await desk.expire(task.id)
+    assert (await desk.claim()).task.crashes == 1
+
+
+async def test_a_quarantined_task_begins_anew_when_a_person_sends_it_back(desk: Desk) -> None:
+    claim = await desk.running()
+    dead = await desk.queue.quarantine(claim, "quarantined: it killed its process")
+    assert (dead.state, dead.reason) == (State.FAILED, "quarantined: it killed its process")
+    acted = next(event for event in await desk.events() if event.kind == "recovery.acted")
+    assert acted.data == {"what": "poison", "reason": dead.reason, "action": "dead letter", "worker": "w"}
+    assert [run[3] for run in await desk.runs(claim.task.id)] == ["poison"]
+    await late(desk, claim)
+    await desk.queue.retry(claim.task.id, by="ann")
+    assert not (await desk.claim()).alone
 
 
 async def test_a_cancelled_task_whose_worker_died_is_not_run_again(desk: Desk) -> None:
@@ -156,8 +186,9 @@ async def test_a_cancelled_task_whose_worker_died_is_not_run_again(desk: Desk) -
 async def test_a_dead_or_poisoned_task_costs_no_other_its_agent(db: Database) -> None:
     desk = Desk(db, max_crashes=1)
     poison = await desk.running()
-    await desk.expire(poison.task.id)
-    await desk.claim()
+    for _ in range(4):
+        await desk.expire(poison.task.id)
+        await desk.claim()
     await desk.expire(poison.task.id)
     other = await desk.task(priority=Priority.LOW)
     assert ids(await desk.claim_all(1)) == [other.id]

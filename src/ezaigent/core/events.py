@@ -22,6 +22,7 @@ KINDS: Final[dict[str, str]] = {
     "task.cancelled": "The task was cancelled; data: by, reason.",
     "task.requeued": "A worker gave the task back unfinished (drain, shutdown); data: reason, pool.",
     "task.lease_expired": "A run lost its lease and the task was claimed again; data: agent, worker, fence.",
+    "recovery.acted": "What was wrong was put right, or ended; data: what, reason, action, worker.",
     "run.started": "A run opened its workspace; data: base, sandbox, resumed_steps.",
     "run.step": "A step finished and is journaled; data: step, what, name, ms, files_changed.",
     "run.restarted": "The journal was written by another version: the conversation begins anew on the tree as it is.",

@@ -85,8 +85,10 @@ class QueueSettings(_Section):
     """Seconds before the second attempt; doubles each time, with jitter."""
     backoff_cap: Annotated[float, Field(ge=0)] = 300.0
     """Longest wait between attempts, in seconds."""
-    max_crashes: Annotated[int, Field(gt=0)] = 5
-    """Lost leases before a task counts as poison and becomes a dead letter."""
+    max_crashes: Annotated[int, Field(gt=0)] = 2
+    """Workers that may die under a task in a row, without a new step, before it runs in a process of its own.
+
+    Where that dies, too, the task is poison and becomes a dead letter."""
 
 
 class SandboxSettings(_Section):

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ezaigent.fleet.launchers.kubernetes import ACCOUNT, KubernetesLauncher
     from ezaigent.fleet.launchers.process import PARENT, ProcessSite, die_with, until_orphaned
     from ezaigent.fleet.peers import Peers
+    from ezaigent.fleet.recovery import Apart
     from ezaigent.fleet.scaler import (
         SCALER_LEASE,
         Catalog,
@@ -39,6 +40,7 @@ __all__ = [
     "PARENT",
     "SCALER_LEASE",
     "AgentView",
+    "Apart",
     "Catalog",
     "CheckView",
     "Conductor",
@@ -81,6 +83,7 @@ _LATER = {
     "ACCOUNT": "launchers.kubernetes",
     "PARENT": "launchers.process",
     "SCALER_LEASE": "scaler",
+    "Apart": "recovery",
     "Catalog": "scaler",
     "Conductor": "conduct",
     "Crew": "crew",

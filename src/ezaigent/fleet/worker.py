@@ -21,6 +21,7 @@ from ezaigent.fleet.conduct import Conductor
 from ezaigent.fleet.hosting import Hosting
 from ezaigent.fleet.models import WorkerInfo
 from ezaigent.fleet.peers import PERIOD, Peers
+from ezaigent.fleet.recovery import Apart
 from ezaigent.live import LiveBus
 from ezaigent.store import Database, EventLog
 from ezaigent.tasks import Claim, Pauses, Slot, TaskQueue, bell
@@ -58,7 +59,7 @@ class Worker:
         queue: TaskQueue,
         events: EventLog,
         bus: LiveBus,
-        conductor: Conductor,
+        conductor: Conductor | Apart,
         queue_settings: QueueSettings,
         fleet_settings: FleetSettings,
         only: frozenset[str] | None = None,

@@ -21,6 +21,9 @@ _ROUNDS: Final = 10
 FRESH: Final = 2.0
 """Leases that a worker may be silent before its agents do not count as living."""
 
+_ALONE: Final = 3
+"""Workers that may be lost while they watch a task in a process of its own: that says little against it."""
+
 
 @dataclass
 class Idle:
@@ -162,6 +165,7 @@ def _take(
     touched: list[TaskRow] = []
     events: list[NewEvent] = []
     ended: list[tuple[str, float, str, str]] = []
+    moved = queries.progressed(conn, [row.id for row in rows.values() if row.state == State.RUNNING])
     for task_id, slot in chosen.items():
         row = rows.get(task_id)
         if row is None or not _claimable(row, now):
@@ -176,12 +180,17 @@ def _take(
             if row.cancel_requested:
                 events += moves.cancelled(row, now, row.reason)
                 continue
-            if row.crashes >= settings.max_crashes:
+            if row.crashes >= settings.max_crashes + _ALONE and row.id not in moved:
                 events += moves.bury(row, now)
                 continue
-        resumed, said = moves.begin(row, now, agent=slot.agent, worker=worker, lease=settings.lease)
+        resumed, said = moves.begin(
+            row, now, agent=slot.agent, worker=worker, lease=settings.lease, progressed=row.id in moved
+        )
         events += said
-        claims.append(as_claim(row, profile=slot.profile, resumed=resumed))
+        alone = row.crashes >= settings.max_crashes
+        if alone:
+            events.append(moves.suspect(row, now))
+        claims.append(as_claim(row, profile=slot.profile, resumed=resumed, alone=alone))
         if row.guarded:
             order.note(row)
     queries.save(conn, touched)

@@ -128,7 +128,7 @@ class Task(NewTask):
     attempts: int = 0
     """Attempts begun, the present one included; resuming after a crash is the same attempt."""
     crashes: int = 0
-    """Leases lost in this attempt series."""
+    """Leases lost one after the other, without a new step in between."""
     session: int = 0
     """Number of the journal in use: a new attempt starts a new journal, a resumed one goes on with it."""
     fence: int = 0
@@ -183,6 +183,8 @@ class Claim(BaseModel):
     worker: str
     resumed: bool
     """Whether an earlier run of the same attempt left a journal to go on with."""
+    alone: bool = False
+    """Whether workers have died under the task, so that it runs in a process where it can harm no other."""
 
 
 class Pulse(BaseModel):

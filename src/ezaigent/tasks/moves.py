@@ -42,13 +42,18 @@ def move(row: TaskRow, to: State, now: float, *, reason: str = "") -> None:
         row.cancel_requested = False
 
 
-def begin(row: TaskRow, now: float, *, agent: str, worker: str, lease: float) -> tuple[bool, list[NewEvent]]:
-    """Give the task to an agent; return whether it goes on with an earlier journal, and the events."""
+def begin(
+    row: TaskRow, now: float, *, agent: str, worker: str, lease: float, progressed: bool = False
+) -> tuple[bool, list[NewEvent]]:
+    """Give the task to an agent; return whether it goes on with an earlier journal, and the events.
+
+    ``progressed`` tells of a run that lost its lease whether it had journaled a step.
+    """
     events: list[NewEvent] = []
     since = row.queued_at
     if row.state == State.RUNNING:
         events.append(_lease_expired(row, now))
-        row.crashes += 1
+        row.crashes = 1 if progressed else row.crashes + 1
         since = row.lease_until
     move(row, State.RUNNING, now)
     resumed = not row.fresh
@@ -66,18 +71,28 @@ def begin(row: TaskRow, now: float, *, agent: str, worker: str, lease: float) ->
     return resumed, events
 
 
+def suspect(row: TaskRow, now: float) -> NewEvent:
+    """Say that the task runs in a process of its own from now on."""
+    reason = f"{row.crashes} workers in a row died under it without a new step"
+    return _acted(row, now, "poison suspected", reason, "it runs in a process of its own")
+
+
 def bury(row: TaskRow, now: float) -> list[NewEvent]:
     """End a task whose runs crash again and again."""
-    crashes = row.crashes + 1
     events = [_lease_expired(row, now)]
-    row.crashes = crashes
+    row.crashes += 1
     reason = (
-        f"{crashes} runs ended without a word, the last one of {row.agent} on worker {row.worker}: "
-        "the task seems to bring its worker down"
+        f"quarantined: {row.crashes} runs in a row ended without a word or a new step, the last one of {row.agent} "
+        f"on worker {row.worker}: the task seems to bring its worker down"
     )
+    return [*events, *quarantine(row, now, reason)]
+
+
+def quarantine(row: TaskRow, now: float, reason: str) -> list[NewEvent]:
+    """End a task that brings down what it runs in; everything it has done is kept."""
     move(row, State.FAILED, now, reason=reason)
-    events.append(_event(row, "task.failed", now, {"reason": row.reason, "attempts": row.attempts}))
-    return events
+    failed = _event(row, "task.failed", now, {"reason": row.reason, "attempts": row.attempts})
+    return [_acted(row, now, "poison", row.reason, "dead letter"), failed]
 
 
 def hold(row: TaskRow, now: float, first: str) -> list[NewEvent]:
@@ -191,6 +206,11 @@ def approve(row: TaskRow, now: float, by: str, commit: str | None) -> list[NewEv
     move(row, State.DONE, now, reason=f"accepted by {by}")
     row.finished_at = finished
     return [_event(row, "task.done", now, {"by": by, "commit": commit})]
+
+
+def _acted(row: TaskRow, now: float, what: str, reason: str, action: str) -> NewEvent:
+    data = {"what": what, "reason": reason, "action": action, "worker": row.worker}
+    return _event(row, "recovery.acted", now, data)
 
 
 def _lease_expired(row: TaskRow, now: float) -> NewEvent:

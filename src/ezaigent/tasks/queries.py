@@ -150,7 +150,16 @@ def expire(conn: Connection, alive: Collection[str]) -> int:
 _insert_runs = BulkInsert(
     tables.runs, ("id", "task_id", "session", "fence", "agent", "profile", "worker", "started_at")
 )
+_progressed = Sql(
+    """SELECT t.id FROM tasks t WHERE t.id IN [$1] AND EXISTS (
+        SELECT 1 FROM journal j WHERE j.task_id = t.id AND j.session = t.session AND j.fence = t.fence)"""
+)
 _end_runs = BulkUpdate(tables.runs, "id", ("ended_at", "outcome", "reason"))
+
+
+def progressed(conn: Connection, ids: Collection[str]) -> set[str]:
+    """Return which of these tasks have a step that their present run journaled."""
+    return {row[0] for row in _progressed.all(conn, list(ids))} if ids else set()
 
 
 def insert_runs(conn: Connection, rows: Sequence[tuple[Any, ...]]) -> None:

@@ -114,7 +114,7 @@ def renewed(task: Task, row: TaskRow) -> Task:
     return _filled(Task, task.__dict__ | _moving(row), _FIELDS)
 
 
-def as_claim(row: FullRow, *, profile: str, resumed: bool) -> Claim:
+def as_claim(row: FullRow, *, profile: str, resumed: bool, alone: bool) -> Claim:
     """Return the claim that the row's present run has."""
     values = {
         "task": as_task(row),
@@ -124,6 +124,7 @@ def as_claim(row: FullRow, *, profile: str, resumed: bool) -> Claim:
         "profile": profile,
         "worker": row.worker,
         "resumed": resumed,
+        "alone": alone,
     }
     return _filled(Claim, values, _CLAIM_FIELDS)
 

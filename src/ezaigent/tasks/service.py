@@ -121,6 +121,10 @@ class TaskQueue:
         """Give the task back unfinished; the next run goes on with the same journal and attempt."""
         return await self._end(claim, lambda _, row, at: ("released", moves.release(row, at, reason)))
 
+    async def quarantine(self, claim: Claim, reason: str) -> Task:
+        """Make a dead letter of a task that brings down the process it runs in."""
+        return await self._end(claim, lambda _, row, at: ("poison", moves.quarantine(row, at, reason)))
+
     async def cancelled(self, claim: Claim) -> Task:
         """Say that a run has stopped because its task was cancelled."""
         return await self._end(claim, lambda _, row, at: ("cancelled", moves.cancelled(row, at, row.reason)))

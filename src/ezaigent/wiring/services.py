@@ -28,7 +28,7 @@ from ezaigent.tasks import TaskQueue
 
 if TYPE_CHECKING:
     from ezaigent.costs import CostBook
-    from ezaigent.fleet import Worker
+    from ezaigent.fleet import Conductor, Worker
     from ezaigent.workspaces import Workspaces
 
 log = structlog.get_logger(__name__)
@@ -191,9 +191,9 @@ async def open_worker(
     It hosts the agents asked for in ``pools``, and adopts seats of the profiles ``hosts`` until it hosts ``room``
     agents in all (None: any number). What dead workers held is given back first, where that can be known.
     """
-    from ezaigent.agents import build_runtime, load_profiles
-    from ezaigent.fleet import Conductor, Hosting, Peers, Worker, WorkerInfo, clean_forever
-    from ezaigent.workspaces import Workspaces, detect
+    from ezaigent.agents import load_profiles
+    from ezaigent.fleet import Apart, Hosting, Peers, Worker, WorkerInfo, clean_forever
+    from ezaigent.wiring import apart
 
     settings = services.settings
     profiles = load_profiles(settings)
@@ -201,8 +201,6 @@ async def open_worker(
     for name in names:
         if name not in profiles:
             raise UsageError(f"no profile {name!r} for the agents; known: {', '.join(sorted(profiles))}")
-    sandbox = await detect(settings.sandbox, hidden=[settings.home])
-    workspaces = Workspaces(settings.home, settings.workspaces, sandbox)
     worker_id = f"{socket.gethostname()}-{os.getpid()}-{new_id()[-5:]}"
     async with AsyncExitStack() as stack:
         if services.embedded:
@@ -215,13 +213,14 @@ async def open_worker(
             locks=services.locks if services.embedded else None,
         )
         await peers.clear()
-        runtime = await stack.enter_async_context(build_runtime(services.db, settings, services.costs))
+        conductor = await stack.enter_async_context(open_conductor(services))
+        workspaces = conductor.workspaces
         info = WorkerInfo(
             id=worker_id,
             host=socket.gethostname(),
             pid=os.getpid(),
             version=__version__,
-            sandbox=sandbox.level,
+            sandbox=workspaces.level,
             exclusive=only is not None,
             hosts=tuple(hosts),
             room=room,
@@ -237,19 +236,32 @@ async def open_worker(
             queue=services.queue,
             events=services.events,
             bus=services.bus,
-            conductor=Conductor(
-                db=services.db,
-                queue=services.queue,
-                workspaces=workspaces,
-                runtime=runtime,
-                costs=services.costs,
-                profiles=profiles,
-                check_rounds=settings.fleet.check_rounds,
-                publish=settings.workspaces.publish,
-            ),
+            conductor=Apart(conductor, services.queue, apart.COMMAND, apart.order(settings)),
             queue_settings=settings.queue,
             fleet_settings=settings.fleet,
             only=only,
+        )
+
+
+@asynccontextmanager
+async def open_conductor(services: Services) -> AsyncGenerator[Conductor]:
+    """Build what carries claims through their runs: sandbox, workspaces, agents. Raises ``SandboxUnavailable``."""
+    from ezaigent.agents import build_runtime, load_profiles
+    from ezaigent.fleet import Conductor
+    from ezaigent.workspaces import Workspaces, detect
+
+    settings = services.settings
+    sandbox = await detect(settings.sandbox, hidden=[settings.home])
+    async with build_runtime(services.db, settings, services.costs) as runtime:
+        yield Conductor(
+            db=services.db,
+            queue=services.queue,
+            workspaces=Workspaces(settings.home, settings.workspaces, sandbox),
+            runtime=runtime,
+            costs=services.costs,
+            profiles=load_profiles(settings),
+            check_rounds=settings.fleet.check_rounds,
+            publish=settings.workspaces.publish,
         )
 
 

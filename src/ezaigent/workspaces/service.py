@@ -50,6 +50,11 @@ class Workspaces:
         self._measured: tuple[float, DiskUse] | None = None  # with the time until which it is good
         self._measuring = asyncio.Lock()
 
+    @property
+    def level(self) -> str:
+        """Sandbox level in force for commands and checks. Raises ``SandboxUnavailable`` without a sandbox."""
+        return self._confined.level
+
     async def check_repo(self, repo: str, base: str | None = None) -> RepositoryInfo:
         """See ``check_repository``."""
         return await check_repository(repo, base, git=self._git)

@@ -1,0 +1,81 @@
+"""The process in which one suspected task runs alone: ``python -m ezaigent.wiring.apart``.
+
+Its first line of input holds the settings, the second one the claim, each further one a lever to pull. When the input
+ends, its worker is gone and so is the lease: it stops without another write.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from asyncio import StreamReader, StreamReaderProtocol
+from pathlib import Path
+from typing import Any
+
+import orjson
+from pydantic import SecretStr
+
+from ezaigent.agents import Controls
+from ezaigent.core.settings import Settings
+from ezaigent.tasks import Claim
+from ezaigent.wiring.services import open_conductor, open_services
+
+COMMAND = (sys.executable, "-m", "ezaigent.wiring.apart")
+_LINE = 64 * 1024**2
+
+
+def order(settings: Settings) -> bytes:
+    """Return the settings as one line that only the process itself may read: the keys are in it."""
+    return orjson.dumps(_plain(settings.model_dump()))
+
+
+def _plain(value: Any) -> Any:
+    match value:
+        case SecretStr():
+            return value.get_secret_value()
+        case Path():
+            return str(value)
+        case dict():
+            return {str(name): _plain(one) for name, one in value.items()}  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
+        case list() | tuple():
+            return [_plain(one) for one in value]  # pyright: ignore[reportUnknownVariableType]
+        case _:
+            return value
+
+
+async def work() -> None:
+    """Conduct the claim that the input names."""
+    reader = StreamReader(limit=_LINE)
+    await asyncio.get_running_loop().connect_read_pipe(lambda: StreamReaderProtocol(reader), sys.stdin)
+    settings = Settings.model_validate(orjson.loads(await reader.readline()))
+    claim = Claim.model_validate(orjson.loads(await reader.readline()))
+    controls = Controls()
+    async with open_services(settings) as services, open_conductor(services) as conductor:
+        listening = asyncio.create_task(_obey(reader, controls))
+        try:
+            await conductor.conduct(claim, controls)
+        finally:
+            listening.cancel()
+            await asyncio.wait([listening])
+
+
+async def _obey(reader: StreamReader, controls: Controls) -> None:
+    while line := await reader.readline():
+        match line.strip():
+            case b"pause":
+                controls.pause()
+            case b"resume":
+                controls.resume()
+            case b"cancel":
+                controls.cancel()
+            case b"drain":
+                controls.drain()
+            case b"drain now":
+                controls.drain(now=True)
+            case _:
+                controls.lose()
+    controls.lose("its worker is gone")
+
+
+if __name__ == "__main__":
+    asyncio.run(work())
