@@ -1,0 +1,160 @@
+"""What takes work away, or touches many, is shown and asked for; a yes is good once, for whoever was asked."""
+
+from __future__ import annotations
+
+import pytest
+from tests.chat.talk import Talk
+
+from ezaigent.store import Sql
+from ezaigent.tasks import State
+
+
+async def test_pausing_all_but_one_shows_whom_it_touches_and_waits_for_a_yes(talk: Talk) -> None:
+    asked = await talk("pause everything except claude-1")
+    assert asked.confirmation is not None
+    assert asked.confirmation.touches == ("claude-2", "gpt-1")
+    assert "pause everyone except claude-1" in asked.text
+    assert await talk.paused() == []
+
+    done = await talk("yes")
+    assert done.ok
+    assert await talk.paused() == ["claude-2", "gpt-1"]
+    assert "claude-9" in await talk.queue.pauses(), "it holds for agents that come later"
+    assert "claude-1" not in await talk.queue.pauses()
+
+
+async def test_a_yes_is_good_once(talk: Talk) -> None:
+    asked = await talk("pause everyone")
+    assert asked.confirmation is not None
+    await talk(f"yes {asked.confirmation.token}")
+    await talk("/start")
+    for word in ("yes", f"yes {asked.confirmation.token}", "/yes", "go ahead"):
+        again = await talk(word)
+        assert not again.ok
+        assert "nothing to confirm" in again.text
+    assert await talk.paused() == []
+
+
+async def test_a_yes_counts_only_for_who_was_asked_where_he_was_asked_and_for_what_was_asked_last(talk: Talk) -> None:
+    await talk("pause everyone")
+    assert not (await talk("yes", by="bob")).ok
+    assert not (await talk("yes", to="gpt-1")).ok
+    assert not (await talk("yes 00000000")).ok
+    await talk("how deep is the queue?")
+    assert not (await talk("yes")).ok, "something else was said in between"
+    await talk("pause everyone")
+    await talk("pause gpt-1 and claude-2")
+    await talk("yes")
+    assert await talk.paused() == ["claude-2", "gpt-1"]
+
+
+async def test_no_takes_the_question_back(talk: Talk) -> None:
+    await talk("pause everyone")
+    assert (await talk("no")).text == "nothing was done"
+    assert not (await talk("yes")).ok
+    assert await talk.paused() == []
+
+
+async def test_a_question_expires(talk: Talk) -> None:
+    await talk("pause everyone")
+    await talk.db.write(Sql("UPDATE confirmations SET expires_at = 1").run)
+    assert not (await talk("yes")).ok
+    assert await talk.paused() == []
+
+
+async def test_the_queue_is_cleared_of_what_was_shown_and_of_nothing_else(talk: Talk) -> None:
+    first, second = await talk.task("One."), await talk.task("Two.", needs=[(await talk.task("Zero.")).id])
+    await talk.begin()
+    asked = await talk("clear the queue")
+    assert asked.confirmation is not None
+    assert "2 tasks" in asked.text
+    assert set(asked.confirmation.touches) <= {one.id for one in await talk.queue.list()}
+    later = await talk.task("Later.")
+    done = await talk("yes")
+    assert done.data is not None
+    assert len(done.data["cancelled"]) == 2
+    states = {task.id: task.state for task in await talk.queue.list()}
+    assert states[later.id] is State.QUEUED
+    assert sorted(states.values()) == ["cancelled", "cancelled", "queued", "running"]
+    assert {states[first.id], states[second.id]} <= {State.CANCELLED, State.RUNNING}
+
+
+async def test_what_begins_between_the_question_and_the_yes_is_left_to_work(talk: Talk) -> None:
+    task = await talk.task()
+    await talk("/clear")
+    await talk.begin()
+    assert "begun or ended meanwhile" in (await talk("yes")).text
+    assert (await talk.queue.get(task.id)).state is State.RUNNING
+    assert not (await talk.queue.get(task.id)).cancel_requested
+
+
+async def test_nothing_to_clear_is_not_asked_about(talk: Talk) -> None:
+    said = await talk("/clear")
+    assert said.confirmation is None
+    assert "nothing to clear" in said.text
+
+
+async def test_cancelling_is_always_asked_for(talk: Talk) -> None:
+    task = await talk.task()
+    asked = await talk(f"/cancel {task.id[:8]}")
+    assert asked.confirmation is not None
+    assert asked.confirmation.touches == (task.id,)
+    assert (await talk.queue.get(task.id)).state is State.QUEUED
+    await talk("yes")
+    assert (await talk.queue.get(task.id)).state is State.CANCELLED
+    assert "queued" in (await talk(f"retry {task.id}")).text
+    assert (await talk.queue.get(task.id)).state is State.QUEUED
+
+
+async def test_exact_orders_that_can_be_taken_back_are_carried_out_at_once(talk: Talk) -> None:
+    assert (await talk("/pause")).confirmation is None
+    assert await talk.paused() == ["claude-1", "claude-2", "gpt-1"]
+    assert (await talk("/start")).confirmation is None
+    assert await talk.paused() == []
+    await talk("pause claude-2")
+    assert await talk.paused() == ["claude-2"]
+    await talk("resume claude-2")
+    assert await talk.paused() == []
+
+
+async def test_a_guessed_name_is_asked_about(talk: Talk) -> None:
+    asked = await talk("pause cluade-1")
+    assert asked.confirmation is not None
+    assert asked.confirmation.touches == ("claude-1",)
+    assert await talk.paused() == []
+
+
+async def test_growing_a_pool_is_done_and_shrinking_it_is_asked_for(talk: Talk) -> None:
+    await talk("add two more claude agents")
+    assert talk.door.sizes == {"claude": 4}
+    asked = await talk("scale claude to 1")
+    assert asked.confirmation is not None
+    assert talk.door.sizes == {"claude": 4}
+    await talk("yes")
+    assert talk.door.sizes == {"claude": 1}
+
+
+async def test_draining_many_is_asked_for(talk: Talk) -> None:
+    assert (await talk("/drain claude")).confirmation is not None
+    await talk("yes")
+    assert talk.door.drained == ["claude-1", "claude-2"]
+
+
+async def test_who_may_only_look_changes_nothing(talk: Talk) -> None:
+    assert (await talk("/status", may_change=False)).ok
+    for order in ("/pause", "pause gpt-1", "fix the bug in /tmp/shop", "/task do it --repo /tmp/shop"):
+        assert not (await talk(order, may_change=False)).ok
+    await talk("pause everyone")
+    assert not (await talk("yes", may_change=False)).ok
+    assert await talk.paused() == []
+    assert await talk.queue.list() == []
+
+
+@pytest.mark.parametrize("said", ["do not pause claude", "what would happen if I cleared the queue?", "cancel that"])
+async def test_traps_change_nothing_and_say_why(talk: Talk, said: str) -> None:
+    task = await talk.task()
+    answer = await talk(said)
+    assert not answer.ok
+    assert answer.confirmation is None
+    assert await talk.paused() == []
+    assert (await talk.queue.get(task.id)).state is State.QUEUED
