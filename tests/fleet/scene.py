@@ -188,10 +188,10 @@ class Zygote:
             [sys.executable, "-m", "tests.fleet.zygote"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
 
-    def worker(self, scene: Scene, *, pools: str = "claude=1", **env: str) -> Process:
-        """Start ``ezaigent worker`` on the scene."""
+    def worker(self, scene: Scene, *, pools: str = "claude=1", more: Sequence[str] = (), **env: str) -> Process:
+        """Start ``ezaigent worker`` on the scene, with ``more`` options."""
         log = self._folder / f"worker-{len(self._processes)}.log"
-        argv = ["--home", str(scene.home), "worker", "--pools", pools, "--json"]
+        argv = ["--home", str(scene.home), "worker", "--pools", pools, *more, "--json"]
         order = {"argv": argv, "env": scene.environment(**env), "log": str(log)}
         process = Process(self, self._ask({"start": order}), log)
         self._processes.append(process)

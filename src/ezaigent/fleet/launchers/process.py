@@ -103,7 +103,7 @@ def die_with(parent: int) -> None:
     What it worked on is journaled: another worker goes on with it. Raises ``ProcessLookupError`` where the parent has
     ended already.
     """
-    if sys.platform == "linux":
+    if os.getppid() == parent and sys.platform == "linux":
         import ctypes
 
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
