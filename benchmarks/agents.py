@@ -2,7 +2,7 @@
 
 Every agent makes 10 calls of a tool with 4 KB results (no process is started), then answers: 11 turns, a turn being
 one model request and the tool call it asks for. The scripted model server runs in a process of its own, each subject
-in a fresh one; CPU is the subject's user and system time between its first and its last request, memory what it grew
+in fresh ones; CPU is the subject's user and system time between its first and its last request, memory what it grew
 by beside one agent.
 
 Ours is the whole loop: journal in SQLite with synchronous FULL, a checkpoint question after each tool, events, usage,
@@ -16,6 +16,7 @@ import asyncio
 import gc
 import json
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -114,7 +115,7 @@ async def ours(url: str, agents: int, latency: float, folder: Path) -> dict[str,
     queue = TaskQueue(db, QueueSettings(lease=3600))
     await queue.submit_many([NewTask(prompt=f"Look {n} times.", repo="/bench") for n in range(agents + 1)])
     slots = [Slot(agent=f"bench-{n}", profile="bench") for n in range(agents + 1)]
-    claims = await queue.claim("worker", slots)
+    claims = await queue.claim(f"worker-{os.getpid()}", slots)
     assert len(claims) == agents + 1
     tree = Folder(folder)
     async with build_runtime(db, settings, CostBook(db, CostSettings())) as runtime:
@@ -185,35 +186,55 @@ async def raw(url: str, agents: int, latency: float, _: Path) -> dict[str, float
         return await measured(one, agents, latency)
 
 
-def subject(name: str, url: str, agents: int, latency: float, *, tuned: bool) -> None:
+def subject(name: str, url: str, agents: int, latency: float, folder: Path) -> None:
     """Run one subject in this process and print its figures as JSON."""
     import uvloop
 
-    if tuned:  # as the worker does once it has loaded everything
+    if name != "ours":  # which tells the garbage collector the same by itself
+        import aiohttp
+        import pydantic_ai.models.openai
+
+        del aiohttp, pydantic_ai
+        gc.collect()
         gc.freeze()
         gc.set_threshold(50_000, 20, 50)
-    with tempfile.TemporaryDirectory() as temporary:
-        run = {"ours": ours, "pydantic-ai": bare, "aiohttp": raw}[name]
-        print(json.dumps(uvloop.run(run(url, agents, latency, Path(temporary)))))
+    run = {"ours": ours, "pydantic-ai": bare, "aiohttp": raw}[name]
+    print(json.dumps(uvloop.run(run(url, agents, latency, folder))))
 
 
-def measure(name: str, agents: int, latency: float, *, tuned: bool = True, limit: float = 600) -> dict[str, float]:
-    """Start a server and a subject, each in its own process; return the subject's figures."""
+def measure(name: str, agents: int, latency: float, *, processes: int = 1, limit: float = 600) -> dict[str, float]:
+    """Start a server and a subject, in processes of their own; return the subject's figures.
+
+    With several ``processes`` the agents are shared out among them; ours then share one store. The wall time is that
+    of the slowest.
+    """
     options = json.dumps({"n": CALLS, "size": SIZE})
     serve = [sys.executable, "-m", "ezaigent.testing", "--script", "echo_tools", "--options", options]
-    with subprocess.Popen([*serve, "--latency", str(latency)], stdout=subprocess.PIPE, text=True) as server:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        subprocess.Popen([*serve, "--latency", str(latency)], stdout=subprocess.PIPE, text=True) as server,
+    ):
         try:
             assert server.stdout is not None
             url = server.stdout.readline().split()[-1]
-            command = [sys.executable, "-m", "benchmarks.agents", "--subject", name, "--url", url]
-            command += ["--agents", str(agents), "--latency", str(latency), *(["--tuned"] if tuned else [])]
-            done = subprocess.run(command, capture_output=True, text=True, timeout=limit, check=False)
+            command = [sys.executable, "-m", "benchmarks.agents", "--subject", name, "--url", url, "--folder", folder]
+            command += ["--agents", str(agents // processes), "--latency", str(latency)]
+            running = [
+                subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+                for _ in range(processes)
+            ]
+            try:
+                ended = [one.communicate(timeout=limit) for one in running]
+            finally:
+                for one in running:
+                    one.kill()
         finally:
             server.terminate()
-    if done.returncode:
-        raise RuntimeError(done.stderr[-2000:])
-    result: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    return result
+    for one, (_, said) in zip(running, ended, strict=True):
+        if one.returncode:
+            raise RuntimeError(said[-2000:])
+    found: list[dict[str, float]] = [json.loads(out.splitlines()[-1]) for out, _ in ended]
+    return {key: (max if key == "wall" else statistics.mean)(one[key] for one in found) for key in found[0]}
 
 
 def main() -> None:
@@ -223,29 +244,30 @@ def main() -> None:
     parser.add_argument("--url", default="")
     parser.add_argument("--agents", type=int, default=100)
     parser.add_argument("--latency", type=float, default=0.0)
-    parser.add_argument("--tuned", action="store_true")
+    parser.add_argument("--folder", type=Path, default=Path())
     parser.add_argument("--quick", action="store_true", help="leave out the 1,000 agents")
     given = parser.parse_args()
     if given.subject:
-        subject(given.subject, given.url, given.agents, given.latency, tuned=given.tuned)
+        subject(given.subject, given.url, given.agents, given.latency, given.folder)
         return
     print(conditions(turns=TURNS, result_bytes=SIZE))
-    rows: list[tuple[int, float, tuple[str, ...]]] = [(1, 0.0, SUBJECTS), (100, 0.5, SUBJECTS)]
+    raw_cpu = 0.0
+    rows: list[tuple[int, float, int, tuple[str, ...]]] = [(1, 0.0, 1, SUBJECTS), (100, 0.5, 1, SUBJECTS)]
     if not given.quick:
-        rows.append((1000, 5.0, ("ours", "aiohttp")))
-    for agents, latency, names in rows:
-        raw_cpu = 0.0
+        rows += [(1000, 5.0, 1, ("aiohttp",)), (1000, 5.0, 2, ("ours",))]
+    for agents, latency, processes, names in rows:
         for name in reversed(names):
             limit = 30 + 1.6 * latency * TURNS
             try:
-                found = measure(name, agents, latency, limit=limit)
+                found = measure(name, agents, latency, processes=processes, limit=limit)
             except subprocess.TimeoutExpired:
                 print(f"{agents:>5} agents, {latency:g} s latency, {name:<12} did not finish in {limit:.0f} s")
                 continue
-            raw_cpu = raw_cpu or found["cpu_ms"]
+            raw_cpu = found["cpu_ms"] if name == "aiohttp" else raw_cpu
+            crew = f"{agents} agents" + f" in {processes} processes" * (processes > 1)
             ideal = f"{found['wall'] / found['ideal']:.2f} x ideal" if found["ideal"] else f"{found['wall']:.2f} s"
             print(
-                f"{agents:>5} agents, {latency:g} s latency, {name:<12} {found['cpu_ms']:6.2f} ms CPU a turn "
+                f"{crew}, {latency:g} s latency, {name:<12} {found['cpu_ms']:6.2f} ms CPU a turn "
                 f"({found['cpu_ms'] / raw_cpu:4.1f} x raw), wall {ideal}, {found['mib']:.2f} MiB an agent"
             )
 

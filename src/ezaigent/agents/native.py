@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import shutil
 import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,6 +66,7 @@ class NativeRuntime:
         """Work the task until its checks pass. See ``Runtime.run``."""
         from ezaigent.agents.loop import work
 
+        _settle_down()
         claim, meter = job.claim, Meter()
         records = await self._journals.load(claim.task.id, claim.task.session)
         journal = RunJournal(self._db, claim, records, meter=meter, on_step=job.on_step)
@@ -131,6 +134,17 @@ async def _unhurried(last: Awaitable[None]) -> None:
     except asyncio.CancelledError:
         await asyncio.wait([task])
         raise
+
+
+@cache
+def _settle_down() -> None:
+    """Let the garbage collector leave alone what is loaded by now, and look at the rest less often.
+
+    The libraries of the loop are very many objects, and all of them stay.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
 
 
 def _offer_ripgrep() -> None:
