@@ -66,7 +66,8 @@ ERRORS: Final[Sequence[tuple[type[Exception], Kind]]] = (
 )
 """The error tree, most special first; the first that fits counts."""
 
-_BY_STATUS: Final = {kind.status: kind for kind in (UNAUTHENTICATED, FORBIDDEN, NOT_FOUND, METHOD, TOO_LARGE, INVALID)}
+_BY_STATUS: Final[dict[int, Kind]] = {kind.status: kind for kind in (UNAUTHENTICATED, FORBIDDEN, NOT_FOUND, METHOD, TOO_LARGE, INVALID)}
+_BY_STATUS[400] = INVALID  # a body that cannot be read is one that cannot be used
 
 
 _BROKEN: Final = "the server could not do this; its log has the reason under this request's id"
@@ -136,6 +137,8 @@ def add_problems(app: FastAPI) -> None:
 
     async def plain(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
+        if isinstance(error.__cause__, Refusal):  # raised while the body was read
+            return await refused(request, error.__cause__)
         kind = _BY_STATUS.get(error.status_code) or Kind(error.status_code, "http", "Not possible")
         return problem(kind, str(error.detail), request_id(request.scope), headers=error.headers)
 

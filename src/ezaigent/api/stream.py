@@ -108,6 +108,11 @@ class Fanout:
         self.closing = True
         self._wake()
 
+    @property
+    def kept(self) -> int:
+        """How many events are in memory, for all clients together."""
+        return len(self._kept)
+
     async def head(self) -> int:
         """Return the number up to which the log is complete."""
         return await self._log.head()
