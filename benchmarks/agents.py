@@ -22,6 +22,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -191,10 +192,8 @@ def subject(name: str, url: str, agents: int, latency: float, folder: Path) -> N
     import uvloop
 
     if name != "ours":  # which tells the garbage collector the same by itself
-        import aiohttp
-        import pydantic_ai.models.openai
-
-        del aiohttp, pydantic_ai
+        for library in ("aiohttp", "pydantic_ai.models.openai"):
+            import_module(library)
         gc.collect()
         gc.freeze()
         gc.set_threshold(50_000, 20, 50)
