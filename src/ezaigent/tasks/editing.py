@@ -7,14 +7,17 @@ from typing import Final
 from pydantic import BaseModel, ConfigDict
 
 from ezaigent.core.errors import ConflictError
-from ezaigent.store import Connection, Sql, emit, now
+from ezaigent.store import Connection, Sql, emit, emit_many, now
+from ezaigent.tasks import history, holding
 from ezaigent.tasks.models import Priority, State
+from ezaigent.tasks.predicting import predict, stored
 from ezaigent.tasks.rows import FullRow
 
 EDITABLE: Final = frozenset({State.WAITING, State.QUEUED, State.BLOCKED})
 
 _lock = Sql("SELECT state, updated_at FROM tasks WHERE id = $1 {for_update}")
 _change = Sql("UPDATE tasks SET title = $2, prompt = $3, priority = $4, updated_at = $5 WHERE id = $1")
+_predict = Sql("UPDATE tasks SET predicted = $2, guarded = CAST($3 AS smallint) WHERE id = $1")
 
 
 class Edit(BaseModel):
@@ -50,3 +53,10 @@ def edit(conn: Connection, row: FullRow, wanted: Edit, *, by: str, seen: float |
         now(conn),
     )
     emit(conn, "task.edited", task_id=row.id, data={"by": by, "fields": changed})
+    if row.overlap == "wait" and row.scope == "[]" and wanted.prompt is not None:
+        guesses = predict(wanted.prompt, wanted.title or "", row.repo, history.recall(conn, row.project)[1])
+        _predict.run(conn, row.id, stored(guesses), int(bool(guesses)))
+    if row.guarded:  # its files or its turn may be others now: those that waited, and itself, are judged again
+        events = holding.free_from(conn, [row.id], now(conn), "was edited")[1]
+        events += holding.free_one(conn, row.id, now(conn), "was edited")
+        emit_many(conn, events)

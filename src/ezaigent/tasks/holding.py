@@ -40,6 +40,7 @@ _pin = Sql(
 )
 _held = Sql("SELECT id FROM tasks WHERE held_by IN [$1] ORDER BY id {for_update}")
 _held_free = Sql("SELECT id FROM tasks WHERE held_by IN [$1] ORDER BY id {skip_locked}")
+_holding = Sql("SELECT id FROM tasks WHERE id IN [$1] AND held_by IS NOT NULL")
 _first = Sql(
     """SELECT DISTINCT first.id, first.state, first.pool FROM tasks held JOIN tasks first ON first.id = held.held_by
     WHERE held.held_by IS NOT NULL AND first.state <> 'running' AND first.held_by IS NULL"""
@@ -103,6 +104,16 @@ def guarded(conn: Connection, project: str) -> dict[str, Peer]:
     return {row[0]: Peer(*row) for row in _peers.all(conn, project)}
 
 
+def first_of(conn: Connection, row: FullRow, fresh: float) -> Peer | None:
+    """Return the task that a task which is held or queued has to wait for, now."""
+    if not row.guarded or not (row.held_by or row.state == State.QUEUED):
+        return None
+    peers = guarded(conn, row.project)
+    if row.held_by is not None:
+        return peers.get(row.held_by)
+    return goes_first(peer_of(row), peers, living(conn, (), fresh))
+
+
 def free(
     conn: Connection, ended: Iterable[TaskRow], at: float, *, wait: bool = True
 ) -> tuple[list[TaskRow], list[NewEvent]]:
@@ -122,17 +133,34 @@ def free_from(
     events: list[NewEvent] = []
     while first:
         ids = [row[0] for row in (_held if wait else _held_free).all(conn, list(first))]
-        rows = queries.load(conn, ids)[1] if ids else {}
-        unmet = queries.unmet(conn, ids) if ids else set[str]()
-        for row in rows.values():
-            reason = f"task {row.held_by}, which changes the same files, {why}"
-            row.held_by = None
-            if row.id not in unmet:
-                events += moves.ready(row, at, needs_met=True, reason=reason)
-                woken.append(row)
-        queries.save(conn, rows.values())
-        first = [row.id for row in rows.values() if row.id in unmet]  # they are in nobody's way any more
+        ready, said, first = _go_on(conn, ids, at, why) if ids else ([], [], [])
+        woken += ready
+        events += said
     return woken, events
+
+
+def free_one(conn: Connection, task_id: str, at: float, why: str) -> list[NewEvent]:
+    """Let a task go on that is held itself; return the events."""
+    held = [row[0] for row in _holding.all(conn, [task_id])]
+    return _go_on(conn, held, at, why)[1] if held else []
+
+
+def _go_on(
+    conn: Connection, ids: Sequence[str], at: float, why: str
+) -> tuple[list[TaskRow], list[NewEvent], list[str]]:
+    """Return the tasks that are claimable again, the events, and those that wait for their needs now."""
+    rows = queries.load(conn, ids)[1]
+    unmet = queries.unmet(conn, ids)
+    woken: list[TaskRow] = []
+    events: list[NewEvent] = []
+    for row in rows.values():
+        reason = f"task {row.held_by}, which changes the same files, {why}"
+        row.held_by = None
+        if row.id not in unmet:
+            events += moves.ready(row, at, needs_met=True, reason=reason)
+            woken.append(row)
+    queries.save(conn, rows.values())
+    return woken, events, sorted(unmet)
 
 
 def let_pass(conn: Connection, staffed: Callable[[str], bool]) -> bool:

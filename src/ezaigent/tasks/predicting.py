@@ -11,6 +11,8 @@ import re
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
+import orjson
+
 from ezaigent.tasks.globs import NAMED, is_file
 
 PROMPT: Final = "prompt"
@@ -131,6 +133,11 @@ def alike(asked: frozenset[str], history: Sequence[Touched]) -> Touched | None:
         if share > score or (share == score and best is None):
             best, score = one, share
     return best
+
+
+def stored(guesses: Sequence[Guess]) -> str:
+    """Return guesses as the text that is kept with the task."""
+    return orjson.dumps([[guess.glob, guess.source] for guess in guesses]).decode()
 
 
 def predict(prompt: str, title: str, repo: str, history: Sequence[Touched]) -> list[Guess]:

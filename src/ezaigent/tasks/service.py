@@ -11,7 +11,19 @@ from ezaigent.core.errors import ConflictError, NotFoundError, StaleFence, Usage
 from ezaigent.core.settings import QueueSettings
 from ezaigent.live import LiveBus
 from ezaigent.store import Connection, Database, NewEvent, now
-from ezaigent.tasks import browsing, claiming, editing, messages, moves, pausing, queries, settling, submitting, why
+from ezaigent.tasks import (
+    browsing,
+    claiming,
+    editing,
+    holding,
+    messages,
+    moves,
+    pausing,
+    queries,
+    settling,
+    submitting,
+    why,
+)
 from ezaigent.tasks.editing import Edit
 from ezaigent.tasks.models import GENERAL, Claim, Message, NewTask, Pulse, QueueStats, Slot, State, Task
 from ezaigent.tasks.pausing import Pauses
@@ -268,7 +280,8 @@ class TaskQueue:
 
         def gather(conn: Connection) -> why.Facts:
             row = _find(conn, task_id)
-            agents, busy = queries.living_agents(conn, claiming.FRESH * self._settings.lease)
+            fresh = claiming.FRESH * self._settings.lease
+            agents, busy = queries.living_agents(conn, fresh)
             return why.Facts(
                 row=row,
                 now=now(conn),
@@ -278,6 +291,7 @@ class TaskQueue:
                 busy=frozenset(busy),
                 paused=pausing.pauses(conn),
                 settings=self._settings,
+                first=holding.first_of(conn, row, fresh),
             )
 
         return why.sentence(await self._db.read(gather))

@@ -15,7 +15,7 @@ from ezaigent.core.ids import new_id
 from ezaigent.store import Connection, NewEvent, emit_many, now
 from ezaigent.tasks import history, queries
 from ezaigent.tasks.models import GENERAL, MET, NewTask, Overlap, State
-from ezaigent.tasks.predicting import Touched, predict
+from ezaigent.tasks.predicting import Touched, predict, stored
 from ezaigent.tasks.rows import FullRow
 
 MOST: Final = 10_000
@@ -101,7 +101,7 @@ def submit(conn: Connection, new: Sequence[NewTask], *, default_budget: int | No
         row = known.get(task.key) if task.key is not None else None
         if row is None:
             row = _row(task, next(ids), at, default_budget)
-            _guard(row, task.overlap or overlap, past)
+            _guard(row, task.title, task.overlap or overlap, past)
             fresh[row.id] = row, task
             if task.key is not None:
                 known[task.key] = row
@@ -168,12 +168,12 @@ def _past(conn: Connection, new: Sequence[NewTask], overlap: Overlap) -> tuple[f
     return at, {project: touched for project, (_, touched) in found.items()}
 
 
-def _guard(row: FullRow, overlap: Overlap, past: Mapping[str, Sequence[Touched]]) -> None:
+def _guard(row: FullRow, title: str, overlap: Overlap, past: Mapping[str, Sequence[Touched]]) -> None:
     """Let the task wait for those that change the same files, where it is to and where its files are known."""
     row.overlap = overlap
     if overlap == "wait" and row.scope == "[]":
-        guesses = predict(row.prompt, row.title, row.repo, past.get(row.project, ()))
-        row.predicted = orjson.dumps(guesses).decode() if guesses else "[]"
+        guesses = predict(row.prompt, title, row.repo, past.get(row.project, ()))
+        row.predicted = stored(guesses)
     row.guarded = int(overlap == "wait" and (row.scope != "[]" or row.predicted != "[]"))
 
 

@@ -9,6 +9,7 @@ from typing import Final
 
 from ezaigent.core.settings import QueueSettings
 from ezaigent.tasks.models import GENERAL, State
+from ezaigent.tasks.overlap import Peer, peer_of, shared, source
 from ezaigent.tasks.pausing import EVERYONE, Pauses
 from ezaigent.tasks.queries import Needed
 from ezaigent.tasks.rows import FullRow
@@ -31,6 +32,8 @@ class Facts:
     busy: frozenset[str]
     paused: Pauses
     settings: QueueSettings
+    first: Peer | None = None
+    """The task that changes the same files and goes first."""
 
 
 def sentence(facts: Facts) -> str:  # noqa: PLR0911 - a sentence for each state
@@ -61,6 +64,8 @@ def _waiting(facts: Facts) -> str:
     row = facts.row
     if facts.needed:
         return _needs(facts.needed)
+    if facts.first is not None:
+        return _overlap(peer_of(row), facts.first)
     if row.wake_at is None:
         return "waits for nothing any more: the next claim takes it up"
     when = f"{_time(row.wake_at)} (in {_span(row.wake_at - facts.now)})"
@@ -87,8 +92,32 @@ def _needs(needed: Sequence[Needed]) -> str:
             return f"waits for {name}, which is {first.state}{more}"
 
 
+def _overlap(task: Peer, first: Peer) -> str:
+    how = f"is worked on by {first.agent}" if first.running else "goes first"
+    text = f"waits for {first.id} {first.title!r}, which {how}"
+    if (globs := shared(task.area, first.area)) is None:
+        return text
+    mine, theirs = globs
+    text += f" and changes {theirs} too{_known(first, theirs, its='its')}"
+    if mine != theirs or source(task, mine) is not None:
+        text += f"; this task changes {mine}{_known(task, mine, its='its own')}"
+    return text
+
+
+def _known(peer: Peer, glob: str, *, its: str) -> str:
+    match source(peer, glob):
+        case None:
+            return ""
+        case "prompt":
+            return f" (predicted from {its} prompt)"
+        case earlier:
+            return f" (predicted from the files that {earlier} touched, which was asked for in much the same words)"
+
+
 def _queued(facts: Facts) -> str:
     row = facts.row
+    if facts.first is not None:
+        return _overlap(peer_of(row), facts.first)
     kind = "an agent" if row.pool == GENERAL else f"an agent of profile {row.pool!r}"
     able = [name for name in facts.agents if row.pool in (GENERAL, name.rpartition("-")[0])]
     if not able:

@@ -25,6 +25,13 @@ class PriorityName(StrEnum):
     low = "low"
 
 
+class OverlapName(StrEnum):
+    """What to do about tasks that change the same files."""
+
+    wait = "wait"
+    allow = "allow"
+
+
 @app.command(rich_help_panel="Work")
 def submit(
     prompt: Annotated[str, typer.Argument(help="What to do; - reads it from standard input.")],
@@ -40,6 +47,10 @@ def submit(
     ] = None,
     scope: Annotated[
         list[str] | None, typer.Option(help="Files that the change may touch (repeat).", metavar="GLOB")
+    ] = None,
+    overlap: Annotated[
+        OverlapName | None,
+        typer.Option(help="Whether it waits for a task that changes the same files; default: the setting's."),
     ] = None,
     check: Annotated[
         list[str] | None, typer.Option(help="Command that must pass on the result (repeat).", metavar="CMD")
@@ -72,6 +83,7 @@ def submit(
         priority=Priority[priority.value.upper()],
         needs=tuple(needs or ()),
         scope=tuple(scope or ()),
+        overlap=None if overlap is None else overlap.value,
         checks=tuple(check or ()),
         budget_nusd=None if budget is None else nano_usd(budget),
         key=key,
