@@ -65,13 +65,12 @@ def test_without_a_credential_nothing_is_done(place: Place, route: Route) -> Non
 
 
 @pytest.mark.parametrize("route", CLOSED, ids=str)
-@pytest.mark.parametrize(
-    "credential",
-    ["Bearer nonsense", "Bearer eza_0123456789abcdef_" + "A" * 43, "Basic YTpi", "Bearer", ""],
-)
-def test_a_wrong_credential_is_none(place: Place, route: Route, credential: str) -> None:
+def test_a_wrong_credential_is_none(place: Place, route: Route) -> None:
     with place.client(None) as client:
-        _problem(client.request(route.method, route.path, headers={"Authorization": credential}), 401)
+        for wrong in ("Bearer nonsense", "Bearer eza_0123456789abcdef_" + "A" * 43, "Basic YTpi", "Bearer", ""):
+            _problem(client.request(route.method, route.path, headers={"Authorization": wrong}), 401)
+        for cookie in ("ezaigent_session=nonsense", "ezaigent_session=", "ezaigent_session", "a=b; ezaigent_session=x"):
+            _problem(client.request(route.method, route.path, headers={"Cookie": cookie}), 401)
 
 
 @pytest.mark.parametrize(("route", "scope"), WEAK, ids=str)

@@ -20,7 +20,7 @@ from ezaigent.api.hygiene import Hygiene
 from ezaigent.api.metrics import Metrics
 from ezaigent.api.models import Problem
 from ezaigent.api.problems import add_problems
-from ezaigent.api.routes import accounts, agents, costs, events, health, session, tasks
+from ezaigent.api.routes import accounts, agents, autoscaler, costs, events, health, session, tasks
 from ezaigent.api.stream import Fanout
 from ezaigent.api.throttle import SignIns
 
@@ -29,6 +29,7 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     agents.router,
     events.router,
     costs.router,
+    autoscaler.router,
     session.router,
     accounts.router,
     health.router,

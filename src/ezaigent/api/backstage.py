@@ -14,7 +14,7 @@ from ezaigent.api.gate import client
 from ezaigent.api.stream import Fanout
 from ezaigent.core.settings import Settings
 from ezaigent.costs import CostBook
-from ezaigent.fleet import Roster
+from ezaigent.fleet import Roster, ScalerControl
 from ezaigent.store import Database, EventLog
 from ezaigent.tasks import NewTask, Task, TaskQueue
 
@@ -31,6 +31,14 @@ class Tell(Protocol):
     """Writes to running agents; returns their names."""
 
     async def __call__(self, agent: str, text: str, *, by: str) -> list[str]:
+        """Do it."""
+        ...
+
+
+class Drain(Protocol):
+    """Lets agents finish what they do and then go; returns their names."""
+
+    async def __call__(self, agent: str, *, by: str) -> list[str]:
         """Do it."""
         ...
 
@@ -61,6 +69,9 @@ class Backstage:
     merge: Merge
     steer: Steer
     tell: Tell
+    drain: Drain
+    scaler: Callable[[], ScalerControl]
+    """Returns what looks at the autoscaler and steers it."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -66,7 +66,9 @@ ERRORS: Final[Sequence[tuple[type[Exception], Kind]]] = (
 )
 """The error tree, most special first; the first that fits counts."""
 
-_BY_STATUS: Final[dict[int, Kind]] = {kind.status: kind for kind in (UNAUTHENTICATED, FORBIDDEN, NOT_FOUND, METHOD, TOO_LARGE, INVALID)}
+_BY_STATUS: Final[dict[int, Kind]] = {
+    kind.status: kind for kind in (UNAUTHENTICATED, FORBIDDEN, NOT_FOUND, METHOD, TOO_LARGE, INVALID)
+}
 _BY_STATUS[400] = INVALID  # a body that cannot be read is one that cannot be used
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from ezaigent import __version__
 from ezaigent.tasks import NewTask, Task
 from ezaigent.wiring.handle import Fleet, TaskHandle
+from ezaigent.wiring.scaling import scaler_control
 
 if TYPE_CHECKING:
     from ezaigent.api import Accounts, Backstage, Server
@@ -65,4 +66,6 @@ def backstage(fleet: Fleet) -> Backstage:
         merge=merge,
         steer=fleet.steer,
         tell=fleet.message,
+        drain=fleet.drain,
+        scaler=lambda: scaler_control(services),
     )

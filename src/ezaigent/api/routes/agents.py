@@ -38,6 +38,12 @@ async def resume_agent(name: Name, on: On, caller: Caller) -> Steered:
     return Steered(agents=await on.steer("resume", name, by=caller.name))
 
 
+@router.post("/agents/{name}/drain", operation_id="drain_agent", openapi_extra=needs(Access.OPERATE))
+async def drain_agent(name: Name, on: On, caller: Caller) -> Steered:
+    """Let agents finish what they do and then go."""
+    return Steered(agents=await on.drain(name, by=caller.name))
+
+
 @router.post("/agents/{name}/message", operation_id="message_agent", openapi_extra=needs(Access.OPERATE))
 async def message_agent(name: Name, message: AgentMessage, on: On, caller: Caller) -> Steered:
     """Write to agents that work on a task; delivered before their next model request."""
