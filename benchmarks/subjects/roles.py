@@ -21,8 +21,8 @@ from pathlib import Path
 
 from benchmarks.subjects import marks
 
-PAYLOAD = "Mend the failing test in tests/test_parser.py and say what was wrong. " * 8
-"""What each task carries: 560 characters."""
+PAYLOAD = "Mend the failing test of the parser for dates and say what was wrong. " * 8
+"""What each task carries: 560 characters. It names no file: tasks of one file would be run one after the other by us."""
 
 Submit = Callable[[], Awaitable[object]]
 

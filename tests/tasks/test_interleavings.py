@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import tempfile
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
@@ -19,10 +20,17 @@ from tests.tasks.desk import CHANGE, Desk, fold, slots
 from ezaigent.core.errors import ConflictError, StaleFence
 from ezaigent.store import Database, Sql
 from ezaigent.tasks import MET, Claim, Priority, State, Task
+from ezaigent.tasks.globs import common
 
 _empty = [Sql(f"DELETE FROM {name}") for name in ("needs", "tasks", "runs", "events", "ledgers", "pauses", "messages")]  # noqa: S608
 _open_runs = Sql("SELECT task_id, fence FROM runs WHERE ended_at IS NULL")
 _WORKERS = st.sampled_from(["w1", "w2"])
+
+
+_SRC = {"scope": ("src/**",)}
+_FILES = st.sampled_from(
+    [{}, {}, _SRC, _SRC | {"overlap": "allow"}, {"scope": ("docs/**", "src/a.py")}, {"prompt": "mend docs/b.md"}]
+)
 
 
 class QueueMachine(RuleBasedStateMachine):
@@ -54,10 +62,13 @@ class QueueMachine(RuleBasedStateMachine):
         priority=st.sampled_from(Priority),
         repo=st.sampled_from(["/a", "/b"]),
         profile=st.sampled_from([None, None, "gpt"]),
+        where=_FILES,
     )
-    def submit(self, needs: list[str], priority: Priority, repo: str, profile: str | None) -> str:
+    def submit(
+        self, needs: list[str], priority: Priority, repo: str, profile: str | None, where: dict[str, Any]
+    ) -> str:
         task: Task = self.do(
-            self.desk.task(needs=tuple(needs), priority=priority, repo=repo, profile=profile, max_attempts=2)
+            self.desk.task(needs=tuple(needs), priority=priority, repo=repo, profile=profile, max_attempts=2, **where)
         )
         met = all(self.known[need].state in MET for need in needs)
         assert task.state == (State.QUEUED if met else State.WAITING)
@@ -160,7 +171,9 @@ class QueueMachine(RuleBasedStateMachine):
             if before.state == State.WAITING and before.wake_at is None and task.state in (State.QUEUED, State.RUNNING):
                 assert all(found[need].state in MET for need in task.needs), "it did not wait for its needs"
             assert (task.finished_at is not None) == task.state.settled
+        self.overlaps_with_nothing(stored)
         waiting = [task for task in stored if task.state == State.WAITING and task.wake_at is None]
+        waiting = [task for task in waiting if task.held_by is None]
         for task in waiting:
             assert any(found[need].state not in MET for need in task.needs), "it waits for nothing"
         self.known = found
@@ -169,6 +182,21 @@ class QueueMachine(RuleBasedStateMachine):
         open_runs = self.do(self.desk.db.read(lambda conn: set(map(tuple, _open_runs.all(conn)))))
         running = {(task.id, task.fence) for task in stored if task.state == State.RUNNING}
         assert open_runs == running, "runs and running tasks differ"
+
+    def overlaps_with_nothing(self, stored: list[Task]) -> None:
+        """No two that change the same files run together, and who is held waits for one that will let it go on."""
+        found = {task.id: task for task in stored}
+        running = [task for task in stored if task.state == State.RUNNING and task.overlap == "wait"]
+        for one, other in itertools.combinations(running, 2):
+            both = common(one.scope or one.predicted, other.scope or other.predicted)
+            assert one.repo != other.repo or both is None, "two that change the same files run"
+        for task in stored:
+            first = found[task.held_by] if task.held_by is not None else None
+            assert first is None or task.state == State.WAITING
+            assert first is None or first.state in (State.RUNNING, State.QUEUED) or first.held_by is not None
+            for _ in stored:  # nobody waits for himself by way of others
+                first = found[first.held_by] if first is not None and first.held_by is not None else None
+            assert first is None, "they wait for each other"
 
     def teardown(self) -> None:
         if self.known:
