@@ -10,11 +10,9 @@ variables of the caller are dropped.
 from __future__ import annotations
 
 import asyncio
-import atexit
 import os
 import re
 import signal
-import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -284,10 +282,9 @@ def _global_configuration() -> str:
     It is the only way to tell the other end of a transfer on this machine, which git starts without the settings of
     this end, that a repository's owner does not matter.
     """
-    with tempfile.NamedTemporaryFile("w", prefix="ezaigent-gitconfig-", delete=False) as file:
-        file.write("[safe]\n\tdirectory = *\n[core]\n\thooksPath = /dev/null\n\tfsmonitor = false\n[gc]\n\tauto = 0\n")
-    atexit.register(Path(file.name).unlink, missing_ok=True)
-    return file.name
+    file = os.memfd_create("gitconfig")  # nothing is left behind, however this process ends
+    os.write(file, b"[safe]\n\tdirectory = *\n[core]\n\thooksPath = /dev/null\n\tfsmonitor = false\n[gc]\n\tauto = 0\n")
+    return f"/proc/{os.getpid()}/fd/{file}"
 
 
 _VERBS: Final = frozenset({"fetch", "push", "ls-remote", "read-tree", "gc", "fast-import", "merge-tree", "ls-files"})
