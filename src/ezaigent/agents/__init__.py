@@ -4,6 +4,7 @@
 """
 
 from ezaigent.agents.controls import Controls
+from ezaigent.agents.interpreter import ModelInterpreter, open_interpreter
 from ezaigent.agents.journal import Journal
 from ezaigent.agents.models import Job, Outcome, Step
 from ezaigent.agents.native import NativeRuntime, build_runtime
@@ -15,6 +16,7 @@ __all__ = [
     "Controls",
     "Job",
     "Journal",
+    "ModelInterpreter",
     "NativeRuntime",
     "Outcome",
     "Profile",
@@ -24,5 +26,6 @@ __all__ = [
     "build_runtime",
     "keys_present",
     "load_profiles",
+    "open_interpreter",
     "variables_of",
 ]

@@ -7,9 +7,11 @@ take work away, or touches many, is shown and asked for first.
 from ezaigent.chat.commands import Command, command_type, destructive, harmless
 from ezaigent.chat.known import Known
 from ezaigent.chat.models import FLEET, KEPT, ChatMessage, Confirmation, Reply
+from ezaigent.chat.plan_files import read_plan, write_plan
 from ezaigent.chat.plans import Plan, PlannedTask
 from ezaigent.chat.ports import AgentFacts, CostFacts, FleetDoor, Interpreter
 from ezaigent.chat.queries import record_answer
+from ezaigent.chat.requirements import Draft, draft_plan
 from ezaigent.chat.service import Chat
 from ezaigent.chat.slash import GRAMMAR, Usage
 from ezaigent.chat.understanding import Understood, interpret, understand
@@ -24,6 +26,7 @@ __all__ = [
     "Command",
     "Confirmation",
     "CostFacts",
+    "Draft",
     "FleetDoor",
     "Interpreter",
     "Known",
@@ -34,8 +37,11 @@ __all__ = [
     "Usage",
     "command_type",
     "destructive",
+    "draft_plan",
     "harmless",
     "interpret",
+    "read_plan",
     "record_answer",
     "understand",
+    "write_plan",
 ]

@@ -205,6 +205,13 @@ class ServerSettings(_Section):
     """Live event streams that may be open at a time."""
 
 
+class ChatSettings(_Section):
+    """How the fleet understands people: ``[chat]``."""
+
+    profile: str | None = None
+    """Profile whose model is asked for what no template fits; left out: no model is asked, so nothing is paid."""
+
+
 class Settings(_Section):
     """Everything that can be set, from ``ezaigent.toml`` and ``EZAIGENT_*`` variables."""
 
@@ -236,3 +243,5 @@ class Settings(_Section):
     """Spending limits."""
     server: ServerSettings = ServerSettings()
     """The HTTP API."""
+    chat: ChatSettings = ChatSettings()
+    """Understanding people."""

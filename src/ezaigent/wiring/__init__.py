@@ -5,6 +5,7 @@ from ezaigent.wiring.conversing import open_chat
 from ezaigent.wiring.doctor import Finding, examine
 from ezaigent.wiring.handle import ENDINGS, Fleet, TaskHandle
 from ezaigent.wiring.scaling import scaled_pools, scaler_control, scaling, scaling_beside
+from ezaigent.wiring.planning import draft, submit_plan
 from ezaigent.wiring.services import Services, open_services, open_worker, pools
 from ezaigent.wiring.serving import accounts, serve_api
 from ezaigent.wiring.settings import load_settings
@@ -16,6 +17,7 @@ __all__ = [
     "Services",
     "TaskHandle",
     "accounts",
+    "draft",
     "examine",
     "load_settings",
     "open_chat",
@@ -29,6 +31,7 @@ __all__ = [
     "scaling_beside",
     "serve_api",
     "somebody_works",
+    "submit_plan",
     "until_nobody_works",
     "work_alone",
 ]

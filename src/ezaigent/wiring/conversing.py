@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,8 @@ from ezaigent.tasks import NewTask, Task
 
 if TYPE_CHECKING:
     from ezaigent.agents import Profile
+    from ezaigent.chat import Command, Interpreter, Known, Plan
+    from ezaigent.core.settings import Settings
     from ezaigent.costs import Totals
     from ezaigent.fleet import AgentView
     from ezaigent.store import Connection
@@ -24,7 +27,33 @@ def open_chat(services: Services, *, folder: Path | None = None) -> Chat:
 
     ``folder`` is where a person is: relative repository paths are meant from there; without one they are refused.
     """
-    return Chat(services.db, services.queue, ServicesDoor(services, folder))
+    settings = services.settings
+    interpreter = None if settings.chat.profile is None else _Reader(settings, settings.chat.profile)
+    return Chat(services.db, services.queue, ServicesDoor(services, folder), interpreter)
+
+
+class _Reader:
+    """The model of a profile, opened for each line that needs it: those are few."""
+
+    def __init__(self, settings: Settings, profile: str) -> None:
+        self._settings = settings
+        self._profile = profile
+
+    async def command(self, text: str, known: Known) -> Command | None:
+        async with self._opened() as interpreter:
+            return await interpreter.command(text, known)
+
+    async def plan(self, text: str, known: Known) -> Plan:
+        async with self._opened() as interpreter:
+            return await interpreter.plan(text, known)
+
+    def _opened(self) -> AbstractAsyncContextManager[Interpreter]:
+        from ezaigent.agents import load_profiles, open_interpreter
+
+        kinds = load_profiles(self._settings)
+        if self._profile not in kinds:
+            raise UsageError(f"[chat] profile {self._profile!r} does not exist; known: {', '.join(sorted(kinds))}")
+        return open_interpreter(kinds[self._profile], self._settings)
 
 
 class ServicesDoor:

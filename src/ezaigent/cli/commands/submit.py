@@ -76,7 +76,7 @@ def submit(
         raise UsageError(f"--budget must be an amount in USD of 0 or more, got {budget!r}")
     new = NewTask(
         prompt=text,
-        repo=_absolute(repo),
+        repo=absolute(repo),
         base=base,
         title=title,
         profile=profile,
@@ -97,7 +97,7 @@ def submit(
         raise typer.Exit(EXIT_FAILED)
 
 
-def _absolute(repo: str) -> str:
+def absolute(repo: str) -> str:
     """Make a path independent of the current folder: a worker has another one."""
     is_url = "://" in repo or (":" in repo.split("/", 1)[0] and not Path(repo).exists())
     return repo if is_url else str(Path(repo).expanduser().absolute())

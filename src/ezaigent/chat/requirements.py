@@ -1,0 +1,294 @@
+"""A document becomes a proposed task graph by its own structure: no model, no network, the same every time.
+
+Open checkboxes are the tasks; without any, the entries of lists; without any, the sections; else the text is one task.
+A numbered list is done in its order. What a person finds wrong is edited before anything is queued.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final, Literal, NamedTuple
+
+from ezaigent.chat.documents import Document, Item, Section, read_document
+from ezaigent.chat.plans import Plan, PlannedTask, checked, name_for
+from ezaigent.chat.references import order_in_line, order_of, resolve
+from ezaigent.core.errors import UsageError
+
+Priority = Literal["critical", "high", "normal", "low"]
+
+_BACKGROUND: Final = re.compile(
+    r".*\b(?:background|context|overview|summary|introduction|goals?|motivation|non-?goals?|out of scope|notes?"
+    r"|references?|links?|glossary|risks?|open questions?|faq|appendix|history|stakeholders|problem|personas?|metrics"
+    r"|timeline)\b.*",
+    re.IGNORECASE,
+)
+_PROOF: Final = re.compile(
+    r".*\b(?:checks?|acceptance(?: criteria)?|definition of done|done when|verification|how to verify)\b.*",
+    re.IGNORECASE,
+)
+_COMMAND: Final = re.compile(r"`([^`\n]+)`")
+_RUNNABLE: Final = re.compile(
+    r"^(?:\$ )?(?:python3?|pytest|uv|ruff|pyright|mypy|make|npm|npx|pnpm|yarn|node|go|cargo|mvn|gradle|\./|sh|bash|tox"
+    r"|nox|deno|bun|dotnet|ctest|cmake|bundle|rake|composer|phpunit|swift|zig|just|test)\b"
+)
+_FIELD: Final = re.compile(
+    r"^[*_]*(?P<name>files?|scope|paths?|checks?|tests?|verify|profile|agent|assignee|priority|prio|repo|repository)[*_]*"
+    r"\s*:[*_]*\s+(?P<value>.+)$",
+    re.IGNORECASE,
+)
+_PRIORITIES: Final[dict[str, Priority]] = {
+    **dict.fromkeys(("critical", "p0", "urgent", "blocker", "highest"), "critical"),
+    **dict.fromkeys(("high", "p1", "important", "must"), "high"),
+    **dict.fromkeys(("normal", "medium", "p2", "should"), "normal"),
+    **dict.fromkeys(("low", "p3", "minor", "lowest", "nice to have", "could"), "low"),
+}
+_MARKED: Final = re.compile(
+    rf"\s*[(\[]\s*(?:prio(?:rity)?:?\s*)?(?P<name>{'|'.join(_PRIORITIES)})(?:\s+priority)?\s*[)\]]", re.IGNORECASE
+)
+_AT: Final = re.compile(r"(?:^|\s)@(?P<name>[a-z][a-z0-9-]*)\b")
+_PLAIN: Final = re.compile(r"\*\*|__|(?<!\w)[*_](?=\S)|(?<=\S)[*_](?!\w)|`|^\[[^\]]*\]\s*|\[([^\]]+)\]\([^)]*\)")
+_TITLE: Final = 100
+
+
+class Draft(NamedTuple):
+    """A proposed plan and what could not be read from the document."""
+
+    plan: Plan
+    notes: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class _Entry:
+    """A task on its way."""
+
+    text: str
+    section: Section
+    number: int | None = None
+    done: bool = False
+    details: list[str] = field(default_factory=list[str])
+    after: list[str] = field(default_factory=list[str])
+    before: list[int] = field(default_factory=list[int])
+    """Places of entries that the order of a numbered list puts before it."""
+    scope: list[str] = field(default_factory=list[str])
+    checks: list[str] = field(default_factory=list[str])
+    profile: str | None = None
+    priority: Priority | None = None
+
+
+def draft_plan(text: str, profiles: Sequence[str] = (), *, repo: str | None = None) -> Draft:
+    """Return the task graph that a document asks for, by its structure.
+
+    ``profiles`` are those that tasks may name. Raises ``UsageError`` for a document without work in it, and for needs
+    that go in a circle, naming it.
+    """
+    document = read_document(text)
+    entries = _entries(document)
+    if not any(not entry.done for entry in entries):
+        raise UsageError("the document asks for nothing: no open checkbox, no list, no section with text")
+    notes: list[str] = []
+    for entry in entries:
+        _read_fields(entry, profiles, notes)
+    needs = [_needs(place, entries, notes) for place in range(len(entries))]
+    whole = [check for section in document.sections if _is_proof(section) for check in _commands(section)]
+    names: set[str] = set()
+    named = [name_for(_title(entry.text), names) for entry in entries]
+    tasks = tuple(
+        _task(entry, named[place], [named[one] for one in needs[place] if not entries[one].done], document, whole)
+        for place, entry in enumerate(entries)
+        if not entry.done
+    )
+    where = repo or next((one for section in document.sections for one in _repos(section)), None)
+    return Draft(checked(tasks, title=document.title, repo=where), tuple(dict.fromkeys(notes)))
+
+
+# ---------------------------------------------------------------------------------------------- what is a task
+
+
+def _entries(document: Document) -> list[_Entry]:
+    useful = [section for section in document.sections if not _is_background(section) and not _is_proof(section)]
+    boxes = any(item.checked is not None for section in useful for top in section.items for item in top.walk())
+    entries: list[_Entry] = []
+    for section in useful:
+        _from_items(section.items, section, entries, boxes=boxes)
+    if entries:
+        return entries
+    headed = [section for section in useful if section.level > 1 and section.text]
+    if headed:
+        return [_Entry(section.title, section, details=section.text.split("\n")) for section in headed]
+    return [
+        _Entry(title, section, details=rest)
+        for section in useful
+        if section.text
+        for title, rest in [_first_sentence(section)]
+    ]
+
+
+def _from_items(items: Sequence[Item], section: Section, entries: list[_Entry], *, boxes: bool) -> None:
+    """Add the tasks of a list. Where entries have boxes below them, those are the tasks and they only a title."""
+    before: list[int] = []
+    for item in items:
+        inner = [child for child in item.children if child.checked is not None]
+        first = len(entries)
+        if inner:
+            inside = Section(item.text, section.level + 1, item.details, parents=(*section.parents, section.title))
+            _from_items(inner, inside, entries, boxes=boxes)
+        elif (item.checked is not None if boxes else bool(item.text)) and _FIELD.match(item.text) is None:
+            details = [*item.details, *(f"- {one.text}" for child in item.children for one in child.walk())]
+            entries.append(_Entry(item.text, section, item.number, item.checked is True, details))
+        else:
+            continue
+        if item.number is not None:
+            for entry in entries[first:]:
+                entry.before = list(before)
+            before = list(range(first, len(entries)))
+
+
+def _first_sentence(section: Section) -> tuple[str, list[str]]:
+    text = " ".join(section.text.split())
+    head = re.split(r"(?<=[.!?])\s", text, maxsplit=1)[0]
+    title = section.title or head
+    return title, [] if title == text else section.text.split("\n")
+
+
+def _is_background(section: Section) -> bool:
+    return any(_BACKGROUND.fullmatch(one) for one in (section.title, *section.parents) if one) and section.level > 1
+
+
+def _is_proof(section: Section) -> bool:
+    return bool(section.title) and _PROOF.fullmatch(section.title) is not None and section.level > 1
+
+
+# ---------------------------------------------------------------------------------------------- what it says
+
+
+def _read_fields(entry: _Entry, profiles: Sequence[str], notes: list[str]) -> None:
+    marked = _MARKED.search(entry.text)
+    if marked:
+        entry.priority = _PRIORITIES[marked["name"].casefold()]
+        entry.text = entry.text.replace(marked[0], "", 1)
+    for found in list(_AT.finditer(entry.text)):
+        if found["name"] in profiles:
+            entry.profile = found["name"]
+            entry.text = entry.text.replace(found[0], "", 1)
+    said = order_of(entry.text)
+    entry.text, entry.after = said.text, list(said.after)
+    kept: list[str] = []
+    for line in entry.details:
+        plain = line.removeprefix("- ").strip()
+        reference = order_in_line(plain)
+        found = _FIELD.match(plain)
+        if reference is not None:
+            entry.after.append(reference)
+        elif found is None or not _take(entry, found["name"].casefold(), found["value"].strip(), profiles, notes):
+            kept.append(line)
+    entry.details = kept
+
+
+def _take(entry: _Entry, name: str, value: str, profiles: Sequence[str], notes: list[str]) -> bool:
+    if name in {"file", "files", "scope", "path", "paths"}:
+        entry.scope += [part.strip(" `") for part in re.split(r"[,;]", value) if part.strip(" `")]
+    elif name in {"check", "checks", "test", "tests", "verify"}:
+        found = _COMMAND.findall(value) or ([value] if _RUNNABLE.match(value) else [])
+        entry.checks += [one.removeprefix("$ ") for one in found]
+        return bool(found)
+    elif name in {"profile", "agent", "assignee"}:
+        wanted = value.strip(" @`").casefold()
+        if wanted not in profiles:
+            notes.append(f"no profile {wanted!r}: anybody may do {_title(entry.text)!r}")
+            return False
+        entry.profile = wanted
+    elif name in {"priority", "prio"}:
+        entry.priority = _PRIORITIES.get(value.casefold().strip(" `"))
+        return entry.priority is not None
+    else:
+        return False
+    return True
+
+
+def _needs(place: int, entries: Sequence[_Entry], notes: list[str]) -> list[int]:
+    entry = entries[place]
+    titles, numbers = [one.text for one in entries], [one.number for one in entries]
+    needs = list(entry.before)
+    for reference in entry.after:
+        found = _sections_meant(reference, place, entries) or resolve(reference, titles, numbers, place)
+        if found is None:
+            notes.append(f"{_title(entry.text)!r} comes after {reference!r}, which is no task here")
+            entry.details.append(f"This comes after: {reference}.")
+        else:
+            needs += found
+    heading = order_of(entry.section.title)
+    for reference in heading.after:
+        needs += _sections_meant(reference, place, entries) or []
+    return sorted({one for one in needs if one != place})
+
+
+def _sections_meant(reference: str, place: int, entries: Sequence[_Entry]) -> list[int] | None:
+    """Return the tasks of the section that a reference names word by word; None where it names none."""
+    wanted = reference.casefold().strip(" `'\"*_.")
+    found = [
+        other
+        for other, entry in enumerate(entries)
+        if entry.section is not entries[place].section
+        and order_of(entry.section.title).text.casefold().partition(":")[0].strip()
+        in {wanted, wanted.partition(":")[0]}
+        and entry.section.title
+    ]
+    return found or None
+
+
+def _commands(section: Section) -> list[str]:
+    lines = [*section.prose, *(item.text for top in section.items for item in top.walk())]
+    inline = [one for line in lines for one in _COMMAND.findall(line) if _RUNNABLE.match(one)]
+    bare = [line.strip().removeprefix("$ ") for line in lines if "`" not in line and _RUNNABLE.match(line.strip())]
+    return [one.removeprefix("$ ") for one in [*inline, *bare]]
+
+
+def _repos(section: Section) -> list[str]:
+    lines = [*section.prose, *(item.text for item in section.items)]
+    fields = [_FIELD.match(line.strip()) for line in lines]
+    return [one["value"].strip(" `<>") for one in fields if one and one["name"].casefold() in {"repo", "repository"}]
+
+
+# ---------------------------------------------------------------------------------------------- the task
+
+
+def _task(entry: _Entry, name: str, needs: Sequence[str], document: Document, checks: Sequence[str]) -> PlannedTask:
+    return PlannedTask(
+        name=name,
+        title=_title(entry.text),
+        prompt=_prompt(entry, document),
+        needs=tuple(needs),
+        scope=tuple(dict.fromkeys(entry.scope)),
+        checks=tuple(dict.fromkeys([*entry.checks, *checks])),
+        profile=entry.profile,
+        priority=entry.priority or "normal",
+    )
+
+
+def _prompt(entry: _Entry, document: Document) -> str:
+    place = [one for one in (document.title, *entry.section.parents, order_of(entry.section.title).text) if one]
+    place = list(dict.fromkeys(one for one in place if one != entry.text))
+    details = "\n".join(line for line in entry.details if line.strip())
+    proof = [
+        f"- {item.text}"
+        for section in document.sections
+        if _is_proof(section)
+        for item in section.items
+        if not _COMMAND.search(item.text)
+    ]
+    around = entry.section.text if entry.section.items and not _FIELD.match(entry.section.text) else ""
+    parts = [
+        entry.text,
+        details,
+        f"Part of: {' > '.join(place)}." if place else "",
+        around,
+        "\n".join(["Done when:", *proof]) if proof else "",
+    ]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _title(text: str) -> str:
+    plain = " ".join(_PLAIN.sub(lambda found: found[1] or "", text).split()).rstrip(".:;")
+    return plain if len(plain) <= _TITLE else f"{plain[: _TITLE - 1]}…"
