@@ -229,6 +229,7 @@ async def test_workers_of_an_earlier_launcher_are_found_again(play: Play) -> Non
     play.launcher.hurry()
     await play.launcher.close()
     assert (play.site.hurried, play.site.closed) == (True, PATIENCE.close)
+    assert await play.look(seats(9)) == ["ezaigent-before"], "nothing is started after the end"
 
 
 # ------------------------------------------------------------------------------------------ processes

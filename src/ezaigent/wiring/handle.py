@@ -219,7 +219,8 @@ class Fleet:
             await self._running
             raise UnavailableError("the worker ended before it was ready")
         if self._launch:
-            self._crew = await self._stack.enter_async_context(open_crew(self.services, wanted))
+            hosts = list(dict.fromkeys((*wanted, *self._hosts)))
+            self._crew = await self._stack.enter_async_context(open_crew(self.services, wanted, hosts))
 
     @property
     def launcher(self) -> Launcher | None:

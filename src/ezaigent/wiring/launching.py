@@ -46,11 +46,14 @@ def open_launcher(services: Services, hosts: Sequence[str]) -> Launcher:
 
 
 @asynccontextmanager
-async def open_crew(services: Services, asked: Mapping[str, int]) -> AsyncGenerator[Crew]:
-    """Keep the agents ``asked`` for, by profile, on workers of the launcher that the settings name."""
+async def open_crew(services: Services, asked: Mapping[str, int], hosts: Sequence[str]) -> AsyncGenerator[Crew]:
+    """Keep the agents ``asked`` for, by profile, on workers of the launcher that the settings name.
+
+    These workers host the profiles ``hosts``, whoever orders their agents.
+    """
     from ezaigent.fleet import Crew
 
-    crew = Crew(services.db, services.roster, open_launcher(services, list(asked)), asked)
+    crew = Crew(services.db, services.roster, open_launcher(services, hosts), asked)
     crew.start()
     try:
         yield crew

@@ -81,6 +81,7 @@ class PackedLauncher:
         self._starts: deque[float] = deque(maxlen=20)
         self._failures = 0
         self._not_before = 0.0
+        self._closed = False
         self._one_at_a_time = asyncio.Lock()
 
     @property
@@ -96,6 +97,8 @@ class PackedLauncher:
     async def ensure(self, seats: Sequence[Seat], workers: Sequence[WorkerInfo]) -> None:
         """See ``Launcher.ensure``."""
         async with self._one_at_a_time:
+            if self._closed:
+                return
             try:
                 await self._count()
                 for name, unit in list(self._units.items()):
@@ -111,6 +114,7 @@ class PackedLauncher:
     async def close(self) -> None:
         """See ``Launcher.close``."""
         async with self._one_at_a_time:
+            self._closed = True
             await self._site.close(patience=self._patience.close)
 
     async def _count(self) -> None:
