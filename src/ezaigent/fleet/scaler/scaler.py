@@ -135,13 +135,13 @@ class Scaler:
             if facts.waking or now >= due:
                 memory, facts, period = await self._tick(term, memory, facts)
                 due, renewal = now + period, now + term.lease / 3
-                await asyncio.sleep(COALESCE)
+                await asyncio.sleep(min(COALESCE, term.lease / 6))
             elif now >= renewal:
                 await self._election.renew(term)
                 self._ensure()
                 renewal = now + term.lease / 3
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(POLL):
+                async with asyncio.timeout(min(POLL, term.lease / 6)):
                     await self._wake.wait()
 
     async def _follow(self, memory: Memory, facts: Facts) -> Memory:
