@@ -22,7 +22,7 @@ from pathlib import Path
 from benchmarks.subjects import marks
 
 PAYLOAD = "Mend the failing test of the parser for dates and say what was wrong. " * 8
-"""What each task carries: 560 characters. It names no file: tasks of one file would be run one after the other by us."""
+"""What each task carries: 560 characters. It names no file: we would run tasks of one file one after the other."""
 
 Submit = Callable[[], Awaitable[object]]
 
