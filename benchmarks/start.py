@@ -32,7 +32,7 @@ def _wall(*command: str) -> float:
 
 def _up() -> float:
     with tempfile.TemporaryDirectory() as home:
-        environment = {**os.environ, "EZAIGENT_HOME": home}
+        environment = {**os.environ, "EZAIGENT_HOME": home, "EZAIGENT_SERVER__PORT": "0"}
         began = time.perf_counter()
         with subprocess.Popen(
             [str(BIN / "ezaigent"), "up", "--agents", "3", "--json"], stdout=subprocess.PIPE, env=environment

@@ -41,6 +41,8 @@ ACCESS_KEY: Final = "x-access"
 _DECLARED: Final[dict[str, Access]] = {**SCOPES}
 _PROBES: Final = frozenset({"/healthz", "/readyz"})
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
+_SHOWN: Final = 200
+"""Characters of a name in a path that an audit event keeps."""
 _STRANGERS: Final = (0.05, 0.5)
 """Parts of the rate of a caller: requests without a credential a second, and at once, from one address."""
 
@@ -121,7 +123,7 @@ class Gate:
             "access": principal.access.name.lower(),
             "address": address,
             "action": target.action,
-            "target": target.path,
+            "target": {name: str(value)[:_SHOWN] for name, value in target.path.items()},
             "request": request_id(scope),
         }
         if principal.access < target.access:

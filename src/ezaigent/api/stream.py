@@ -30,6 +30,8 @@ _EACH: Final = 0.0005
 """Seconds between two wake-ups for each client: many clients get larger pieces less often."""
 _PACE: Final = (0.01, 0.5)
 """Seconds, least and most, between two wake-ups."""
+_POLL: Final = 0.05
+"""Seconds between two looks for what other processes have written; what this one writes is seen at once."""
 _AGAIN: Final = 1.0
 """Seconds before the log is read again after the store was away."""
 
@@ -106,6 +108,7 @@ class Fanout:
     def close(self) -> None:
         """End every stream in order; each client knows its position and comes again."""
         self.closing = True
+        self._ready.set()
         self._wake()
 
     @property
@@ -170,7 +173,7 @@ class Fanout:
                 while page := await self._log.read(self.tip, _PAGE):
                     self._keep(page)
                 self._ready.set()
-                async with contextlib.aclosing(self._log.follow(self.tip)) as events:
+                async with contextlib.aclosing(self._log.follow(self.tip, poll=_POLL)) as events:
                     async for event in events:
                         self._keep([event])
             except UnavailableError as error:

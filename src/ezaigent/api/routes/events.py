@@ -13,7 +13,7 @@ from starlette.types import Receive, Scope, Send
 
 from ezaigent.api.access import Access, Principal
 from ezaigent.api.backstage import Caller, On, Stage
-from ezaigent.api.gate import COOKIE, needs
+from ezaigent.api.gate import needs, session_cookie
 from ezaigent.api.models import Text
 from ezaigent.api.problems import TOO_MANY, UNAVAILABLE, Refusal, documented
 from ezaigent.api.stream import Filter
@@ -109,14 +109,16 @@ async def stream_events(  # noqa: PLR0917 - FastAPI reads parameters as they are
         raise Refusal(TOO_MANY, f"{on.fanout.clients} streams are open, which is the most", {"Retry-After": "5"})
     if last_event_id is not None and last_event_id.isascii() and last_event_id.isdigit() and len(last_event_id) < 19:  # noqa: PLR2004
         after = int(last_event_id)
-    start = await on.fanout.head() if after is None else after
-    wanted = Filter(kinds=frozenset(kind or ()), task_id=task, agent=agent, private=caller.access >= Access.ADMIN)
-    return EventStream(_pieces(on, request, wanted, start), on)
-
-
-async def _pieces(on: Stage, request: Request, wanted: Filter, start: int) -> AsyncGenerator[bytes]:
-    caller = request.state.principal
     head = await on.fanout.head()
+    place = (head if after is None else after, head)
+    wanted = Filter(kinds=frozenset(kind or ()), task_id=task, agent=agent, private=caller.access >= Access.ADMIN)
+    return EventStream(_pieces(on, request, wanted, place), on)
+
+
+async def _pieces(on: Stage, request: Request, wanted: Filter, place: tuple[int, int]) -> AsyncGenerator[bytes]:
+    """Yield what is sent; ``place`` is where the client stands, and the end of the log."""
+    caller = request.state.principal
+    start, head = place
     at = min(start, head)
     yield b"retry: %d\nid: %d\n\n" % (_RETRY, at)  # so that a client knows its place before the first event
     if start > head:  # another database, or an older copy of it
@@ -149,7 +151,7 @@ async def _still_allowed(on: Stage, caller: Principal, request: Request) -> bool
     if caller.via == "token":
         present = await on.accounts.by_token(request.headers["authorization"].partition(" ")[2].strip())
     else:
-        present = await on.accounts.by_session(request.cookies.get(COOKIE, ""))
+        present = await on.accounts.by_session(session_cookie(request.headers.get("cookie", "")) or "")
     return present is not None and present.access >= caller.access
 
 

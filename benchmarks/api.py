@@ -1,0 +1,241 @@
+"""The HTTP API: time of reads among many tasks and agents while the fleet works, and from an event to its clients.
+
+Three processes on one SQLite file: the server (``ezaigent up --no-worker``), a fleet that claims, steps and finishes at
+a given pace, and the clients here. The reads are an open loop: one starts when its time has come, whether the one
+before has been answered or not, and its time counts from then. An event's time is from just before its transaction to
+the moment when a client has it whole, for every client.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import random
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+import aiohttp
+import orjson
+
+from benchmarks.conditions import conditions
+
+READ_GOAL = 0.050
+EVENT_GOAL = 0.200
+WARM_UP = 2.0
+CLAIMS, STEPS = 10, 50
+"""What the fleet does in a second: tasks claimed and finished, steps told."""
+
+
+async def fill(home: Path, tasks: int) -> str:
+    """Write the tasks, nearly all of them done, and return a token."""
+    from ezaigent.store import Connection, Sql
+    from ezaigent.tasks import NewTask
+    from ezaigent.wiring import Fleet, accounts
+
+    done = Sql("UPDATE tasks SET state = 'done', finished_at = created_at + 60 WHERE substr(id, -1) <> '0'")
+    async with Fleet.connect(home) as fleet:
+        for start in range(0, tasks, 1000):
+            await fleet.services.queue.submit_many(
+                [
+                    NewTask(
+                        prompt=f"Mend number {number} of the tests. " * 20,
+                        repo=f"/srv/project-{number % 50}",
+                        title=f"Mend number {number}",
+                        profile=None if number % 3 else "claude",
+                    )
+                    for number in range(start, min(start + 1000, tasks))
+                ]
+            )
+
+        def settle(conn: Connection) -> int:
+            return done.run(conn)
+
+        await fleet.services.db.write(settle)
+        _, token = await accounts(fleet).create_token(
+            "bench", "read", owner=None, days=None, by="bench", address="bench"
+        )
+        return token
+
+
+async def work(home: Path, agents: int, seconds: float) -> None:
+    """Be a fleet: a worker with many agents that claims, tells steps and finishes."""
+    from ezaigent.fleet import WorkerInfo, liveness
+    from ezaigent.store import Connection, NewEvent, emit_many
+    from ezaigent.tasks import Slot
+    from ezaigent.wiring import Fleet
+
+    async with Fleet.connect(home) as fleet:
+        services = fleet.services
+        worker = f"bench-{os.getpid()}"
+        with liveness.hold(services.locks, worker):
+            info = WorkerInfo(id=worker, host=socket.gethostname(), pid=os.getpid(), version="0", sandbox="off")
+            wanted = [Slot(agent="", profile="claude") for _ in range(agents)]
+            _, slots = await services.roster.register(info, wanted)
+            end = time.monotonic() + seconds
+            turn = 0
+            while time.monotonic() < end:
+                began = time.monotonic()
+                if turn % 10 == 0:
+                    claims = await services.queue.claim(worker, random.sample(slots, CLAIMS))
+                    await services.queue.finish_many([(claim, None) for claim in claims])
+
+                def step(conn: Connection) -> None:
+                    data = {"sent": time.time(), "name": "shell", "what": "tool"}
+                    emit_many(conn, [NewEvent("run.step", agent=slots[0].agent, data=data)] * (STEPS // 10))
+
+                await services.db.write(step)
+                turn += 1
+                await asyncio.sleep(max(0.0, 0.1 - (time.monotonic() - began)))
+
+
+async def read_all(
+    session: aiohttp.ClientSession, rate: float, seconds: float
+) -> tuple[dict[str, list[float]], dict[str, int]]:
+    """Send reads at ``rate`` and return their times by route, and how many went wrong by reason."""
+    async with session.get("/api/v1/tasks?limit=500") as answer:
+        page = await answer.json()
+    ids = [item["id"] for item in page["items"]]
+    old = f"{ids[-1][:9]}0000000"
+    routes = {
+        "tasks, first page": lambda: "/api/v1/tasks",
+        "tasks, a later page": lambda: f"/api/v1/tasks?cursor={old}",
+        "tasks by state": lambda: "/api/v1/tasks?state=queued&state=running",
+        "tasks by repository": lambda: f"/api/v1/tasks?repo=/srv/project-{random.randrange(50)}",
+        "tasks by words": lambda: f"/api/v1/tasks?text=number%20{random.randrange(100)}",
+        "one task": lambda: f"/api/v1/tasks/{random.choice(ids)}",
+        "agents": lambda: "/api/v1/agents",
+        "queue": lambda: "/api/v1/queue",
+        "costs": lambda: "/api/v1/costs?by=model",
+    }
+    times: dict[str, list[float]] = defaultdict(list)
+    wrong: dict[str, int] = defaultdict(int)
+
+    async def one(name: str, path: str, due: float, *, counts: bool) -> None:
+        try:
+            async with session.get(path) as answer:
+                await answer.read()
+                if answer.status != 200:
+                    wrong[f"{name}: {answer.status}"] += 1
+        except aiohttp.ClientError as error:
+            wrong[f"{name}: {type(error).__name__}"] += 1
+        if counts:
+            times[name].append(time.perf_counter() - due)
+
+    begun = time.perf_counter()
+    names = list(routes)
+    async with asyncio.TaskGroup() as group:
+        for number in range(int(rate * seconds)):
+            due = begun + number / rate
+            await asyncio.sleep(max(0.0, due - time.perf_counter()))
+            name = names[number % len(names)]
+            group.create_task(one(name, routes[name](), due, counts=due - begun > WARM_UP))
+    return times, wrong
+
+
+async def listen(session: aiohttp.ClientSession, after: float, times: list[float], got: list[int]) -> None:
+    """Read the stream and note how old each event is when it is here."""
+    async with session.get("/api/v1/events?kind=run.step", timeout=aiohttp.ClientTimeout(total=None)) as answer:
+        async for line in answer.content:
+            if line.startswith(b"data: "):
+                now = time.time()
+                event = orjson.loads(line[6:])
+                got.append(event["seq"])
+                if now > after:
+                    times.append(now - event["data"]["sent"])
+
+
+def at(times: Sequence[float], percent: int) -> float:
+    """Return a percentile in milliseconds."""
+    return statistics.quantiles(times, n=100)[percent - 1] * 1000
+
+
+def spread(times: Sequence[float]) -> str:
+    """Return the percentiles for people."""
+    p50, p95, p99 = (at(times, percent) for percent in (50, 95, 99))
+    return f"p50 {p50:7.1f} ms   p95 {p95:7.1f} ms   p99 {p99:7.1f} ms   n={len(times)}"
+
+
+async def measure(url: str, token: str, given: argparse.Namespace) -> None:
+    """Read and listen at the same time; print what it took."""
+    headers = {"Authorization": f"Bearer {token}"}
+    connector = aiohttp.TCPConnector(limit=0)
+    async with aiohttp.ClientSession(url, headers=headers, connector=connector) as session:
+        events: list[float] = []
+        heard: list[list[int]] = [[] for _ in range(given.clients)]
+        after = time.time() + WARM_UP
+        listeners = [asyncio.create_task(listen(session, after, events, mine)) for mine in heard]
+        times, wrong = await read_all(session, given.rate, given.seconds)
+        for one in listeners:
+            one.cancel()
+        await asyncio.gather(*listeners, return_exceptions=True)
+    for name, found in times.items():
+        print(f"  {name:<22} {spread(found)}")
+    every = [one for found in times.values() for one in found]
+    print(f"  {'all reads':<22} {spread(every)}")
+    print(f"  goal: p95 <= {READ_GOAL * 1000:.0f} ms: {'met' if at(every, 95) <= READ_GOAL * 1000 else 'MISSED'}")
+    print(f"  event to client        {spread(events)}")
+    print(f"  goal: p95 <= {EVENT_GOAL * 1000:.0f} ms: {'met' if at(events, 95) <= EVENT_GOAL * 1000 else 'MISSED'}")
+    first, last = max(mine[0] for mine in heard), min(mine[-1] for mine in heard)
+    shared = [[seq for seq in mine if first <= seq <= last] for mine in heard]
+    good = all(mine == shared[0] for mine in shared) and len(set(shared[0])) == len(shared[0])
+    print(f"  all {given.clients} clients got the same {len(shared[0])} events, each once: {good}")
+    print(f"  answers that were no 200: {dict(wrong) or 'none'}")
+
+
+def main() -> None:
+    """Fill, start the server and the fleet, measure."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--tasks", type=int, default=100_000)
+    parser.add_argument("--agents", type=int, default=1000)
+    parser.add_argument("--clients", type=int, default=100)
+    parser.add_argument("--rate", type=float, default=50.0, help="reads a second")
+    parser.add_argument("--seconds", type=float, default=30.0)
+    parser.add_argument("--work", help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.work:
+        asyncio.run(work(Path(given.work), given.agents, given.seconds))
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        home = Path(folder) / "home"
+        token = asyncio.run(fill(home, given.tasks))
+        server = subprocess.Popen(
+            [sys.executable, "-m", "ezaigent", "up", "--no-worker", "--port", "0", "--json"],
+            stdout=subprocess.PIPE,
+            env={**os.environ, "EZAIGENT_HOME": str(home)},
+        )
+        assert server.stdout is not None
+        ready = json.loads(server.stdout.readline())
+        words = ["--work", str(home), "--agents", str(given.agents), "--seconds", str(given.seconds + 5)]
+        fleet = subprocess.Popen([sys.executable, "-m", "benchmarks.api", *words])
+        try:
+            time.sleep(2)
+            print(
+                conditions(
+                    tasks=given.tasks,
+                    agents=given.agents,
+                    event_clients=given.clients,
+                    reads_per_second=given.rate,
+                    seconds=given.seconds,
+                    fleet=f"{CLAIMS} tasks and {STEPS} steps a second",
+                )
+            )
+            asyncio.run(measure(ready["url"], token, given))
+        finally:
+            fleet.kill()
+            fleet.wait()
+            server.send_signal(signal.SIGINT)
+            server.wait()
+
+
+if __name__ == "__main__":
+    main()

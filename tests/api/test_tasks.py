@@ -1,0 +1,215 @@
+"""Tasks over HTTP: submit once, look page by page, edit what is meant, and every text arrives as text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+import pytest
+from tests.api.conftest import Inside, Place
+
+from ezaigent.store import NewEvent, emit_many
+from ezaigent.tasks import NewTask
+
+XSS = (
+    "<script>alert(1)</script>",
+    '"><img src=x onerror=alert(1)>',
+    "javascript:alert(1)",
+    "</script><svg onload=alert(1)>",
+    "{{constructor.constructor('alert(1)')()}}",
+    "\u2028\u2029\r\n\r\ndata: {}\n\nevent: bye\n",
+    "<iframe srcdoc='<script>alert(1)</script>'>",
+    "\x1b[2J\x07 \ud83d\ude00 \u202e",
+)
+
+
+@pytest.fixture
+def api(place: Place) -> Iterator[httpx.Client]:
+    with place.client("operate") as client:
+        yield client
+
+
+def draft(place: Place, **more: Any) -> dict[str, Any]:
+    return {"prompt": "Mend the test", "repo": str(place.repo), **more}
+
+
+def test_a_task_is_submitted_looked_at_and_steered(place: Place, api: httpx.Client) -> None:
+    made = api.post(
+        "/api/v1/tasks",
+        json=draft(place, title="Mend", priority="high", checks=["true"], scope=["tests/**"], budget_usd=1.5),
+    )
+    assert made.status_code == 201
+    task = made.json()
+    assert made.headers["location"] == f"/api/v1/tasks/{task['id']}"
+    assert (task["state"], task["priority"], task["budget_usd"]) == ("queued", "high", 1.5)
+    where = f"/api/v1/tasks/{task['id']}"
+    seen = api.get(where)
+    assert seen.json() == task
+    assert api.get(where, headers={"If-None-Match": seen.headers["etag"]}).status_code == 304
+    assert "no agent" in api.get(f"{where}/why").json()["why"]
+    assert api.get(f"{where}/diff").json() == {"diff": ""}
+    logs = api.get(f"{where}/logs").json()
+    assert [event["kind"] for event in logs["items"]] == ["task.submitted"]
+    assert logs["next"] is None
+    assert api.post(f"{where}/cancel").json()["state"] == "cancelled"
+    assert api.get(where, headers={"If-None-Match": seen.headers["etag"]}).status_code == 200
+    assert api.post(f"{where}/retry").json()["state"] == "queued"
+    for verb in ("approve", "merge", "retry"):
+        assert api.post(f"{where}/{verb}").status_code == 409
+    api.post(f"{where}/cancel")
+
+
+def test_the_same_key_is_the_same_task(place: Place, api: httpx.Client) -> None:
+    key = {"Idempotency-Key": "one-and-only"}
+    first = [api.post("/api/v1/tasks", json=draft(place), headers=key) for _ in range(5)]
+    assert {answer.status_code for answer in first} == {201}
+    assert len({answer.json()["id"] for answer in first}) == 1
+    other = api.post("/api/v1/tasks", json=draft(place, prompt="Something else"), headers=key)
+    assert other.status_code == 422
+    assert first[0].json()["id"] in other.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("change", "status"),
+    [
+        ({"repo": "/nowhere/at/all"}, 422),
+        ({"profile": "nobody"}, 422),
+        ({"needs": ["0000000000000000"]}, 404),
+        ({"base": "no-such-branch"}, 422),
+        ({"prompt": ""}, 422),
+        ({"prompt": "a\u0000b"}, 422),
+        ({"priority": "urgent"}, 422),
+        ({"budget_usd": -1}, 422),
+        ({"unknown": 1}, 422),
+    ],
+)
+def test_a_task_that_cannot_be_worked_is_refused(
+    place: Place, api: httpx.Client, change: dict[str, Any], status: int
+) -> None:
+    answer = api.post("/api/v1/tasks", json=draft(place) | change)
+    assert answer.status_code == status
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+def test_a_body_that_is_no_json_is_refused_without_repeating_it(place: Place) -> None:
+    with place.client(None) as client:
+        answer = client.post("/api/v1/session", content=b'{"name": "x", "password": 12345678}')
+        assert answer.status_code == 422
+        assert "12345678" not in answer.text
+        assert answer.json()["errors"][0]["where"] == ["body", "password"]
+    with place.client("operate") as client:
+        assert client.post("/api/v1/tasks", content=b"{").status_code == 422
+        assert client.post("/api/v1/tasks", content=b"\xff\xfe").status_code == 422
+
+
+async def test_pages_follow_each_other_without_gap_or_duplicate(served: Inside) -> None:
+    queue = served.fleet.services.queue
+    made = [
+        task.id
+        for task in await queue.submit_many(
+            [
+                NewTask(prompt=f"do {number}", repo="/srv/a" if number % 2 else "/srv/b", title=f"Title {number}")
+                for number in range(120)
+            ]
+        )
+    ]
+    await queue.cancel(made[5], by="test")
+    await queue.cancel(made[60], by="test")
+    async with served.client() as client:
+        assert await _all(client, limit=50) == made[::-1]
+        assert await _all(client, limit=7, repo="/srv/a") == made[1::2][::-1]
+        assert await _all(client, limit=1, state="cancelled") == [made[60], made[5]]
+        assert await _all(client, limit=9, state=["cancelled", "queued"]) == made[::-1]
+        assert await _all(client, text="TITLE 11") == [made[number] for number in range(119, 109, -1)] + [made[11]]
+        assert await _all(client, text="100%") == []
+        assert await _all(client, since=4e9) == []
+        assert await _all(client, since=1.0, limit=100) == made[::-1]
+        assert await _all(client, profile="claude") == []
+
+
+async def _all(client: httpx.AsyncClient, **params: Any) -> list[str]:
+    found: list[str] = []
+    while True:
+        page = (await client.get("/api/v1/tasks", params=params)).json()
+        assert len(page["items"]) <= params.get("limit", 50)
+        found += [item["id"] for item in page["items"]]
+        if page["next"] is None:
+            return found
+        params["cursor"] = page["next"]
+
+
+async def test_an_edit_is_for_what_was_seen(served: Inside) -> None:
+    task = await served.fleet.services.queue.submit(NewTask(prompt="one", repo="/srv/a"))
+    where = f"/api/v1/tasks/{task.id}"
+    async with served.client() as client:
+        seen = (await client.get(where)).headers["etag"]
+        assert (await client.patch(where, json={"title": "New"})).status_code == 428
+        edited = await client.patch(where, json={"title": "New", "priority": "low"}, headers={"If-Match": seen})
+        assert (edited.json()["title"], edited.json()["priority"], edited.json()["prompt"]) == ("New", "low", "one")
+        stale = await client.patch(where, json={"title": "Late"}, headers={"If-Match": seen})
+        assert stale.status_code == 412
+        again = await client.patch(where, json={"prompt": "two"}, headers={"If-Match": edited.headers["etag"]})
+        assert again.json()["prompt"] == "two"
+        await client.post(f"{where}/cancel")
+        late = await client.patch(where, json={"title": "x"}, headers={"If-Match": "*"})
+        assert late.status_code == 409
+    events = await served.fleet.services.events.read(0, task_id=task.id)
+    assert [(one.kind, one.data.get("fields")) for one in events][1:3] == [
+        ("task.edited", ["priority", "title"]),
+        ("task.edited", ["prompt"]),
+    ]
+
+
+@pytest.mark.parametrize("text", XSS)
+async def test_hostile_text_comes_back_as_the_same_text_and_never_as_a_page(served: Inside, text: str) -> None:
+    task = await served.fleet.services.queue.submit(NewTask(prompt=text, repo="/srv/a", title=text))
+    await served.db.write(
+        lambda conn: emit_many(conn, [NewEvent("run.step", task_id=task.id, data={"name": text, "what": text})])
+    )
+    async with served.client() as client:
+        for path, field in ((f"/api/v1/tasks/{task.id}", "prompt"), (f"/api/v1/tasks/{task.id}", "title")):
+            answer = await client.get(path)
+            assert answer.json()[field] == text
+            _inert(answer)
+        listed = await client.get("/api/v1/tasks")
+        assert listed.json()["items"][0]["title"] == text
+        _inert(listed)
+        logs = await client.get(f"/api/v1/tasks/{task.id}/logs")
+        assert logs.json()["items"][-1]["data"]["name"] == text
+        _inert(logs)
+        name = quote(text.encode("utf-8", "replace"), safe="")
+        for path in (f"/api/v1/tasks/{name}", f"/api/v1/tasks/{name}/why"):
+            _inert(await client.get(path))
+
+
+def _inert(answer: httpx.Response) -> None:
+    assert answer.headers["content-type"] in {"application/json", "application/problem+json"}
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert "default-src 'none'" in answer.headers["content-security-policy"]
+
+
+async def test_agents_queue_costs_and_autoscaler_are_there(served: Inside) -> None:
+    async with served.client() as client:
+        assert (await client.get("/api/v1/agents")).json() == {"items": []}
+        assert (await client.get("/api/v1/queue")).json()["states"]["queued"] == 0
+        costs = (await client.get("/api/v1/costs", params={"by": "model"})).json()
+        assert (costs["total"]["calls"], costs["items"]) == (0, [])
+        assert (await client.post("/api/v1/agents/mechanic-9/message", json={"text": "hello"})).status_code == 404
+        seen = await client.get("/api/v1/autoscaler")
+        assert seen.json()["status"]["state"] == "no leader"
+        given = {"changes": {"max": 7}}
+        assert (await client.put("/api/v1/autoscaler", json=given)).status_code == 428
+        match = {"If-Match": seen.headers["etag"]}
+        changed = await client.put("/api/v1/autoscaler", json=given, headers=match)
+        assert changed.json()["settings"]["max"] == 7
+        assert (await client.put("/api/v1/autoscaler", json=given, headers=match)).status_code == 412
+        wrong = await client.put("/api/v1/autoscaler", json={"changes": {"max": -1}}, headers={"If-Match": "*"})
+        assert wrong.status_code == 422
+        assert (await client.post("/api/v1/autoscaler/control", json={"action": "stop"})).json()["status"][
+            "state"
+        ] == "stopped"
+        again = await client.post("/api/v1/autoscaler/control", json={"action": "restart"})
+        assert again.json()["status"]["state"] == "no leader"
+        assert (await client.get("/api/v1/autoscaler/history")).json() == {"items": [], "next": None}
