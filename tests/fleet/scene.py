@@ -197,6 +197,14 @@ class Zygote:
         self._processes.append(process)
         return process
 
+    def command(self, scene: Scene, *words: str, **env: str) -> Process:
+        """Start ``ezaigent`` on the scene with these words."""
+        log = self._folder / f"command-{len(self._processes)}.log"
+        order = {"argv": ["--home", str(scene.home), *words], "env": scene.environment(**env), "log": str(log)}
+        process = Process(self, self._ask({"start": order}), log)
+        self._processes.append(process)
+        return process
+
     def ended(self, pid: int) -> int | None:
         """Return the exit code of a process, or None while it runs."""
         return self._ask({"ended": pid})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -30,28 +29,21 @@ async def server() -> AsyncIterator[ModelServer]:
 
 @pytest.fixture
 def scene(tmp_path: Path, server: ModelServer) -> Scene:
-    made = Scene(tmp_path / "home", make_repository(tmp_path / "repo"), server)
-    made.more = {"scaling": {"pools": {"claude": {}}}, "fleet": {"pools": {"claude": 0}}}
-    return made
+    return Scene(tmp_path / "home", make_repository(tmp_path / "repo"), server)
 
 
 @pytest.fixture
-def up(workers: Zygote, scene: Scene, tmp_path: Path) -> Up:
+def up(workers: Zygote, scene: Scene) -> Up:
     """Starts ``ezaigent up`` with settings of ``[scaling]``, in JSON."""
 
     def start(**values: Any) -> Process:
-        log = tmp_path / f"up-{len(workers._processes)}.log"
         own = {f"EZAIGENT_SCALING__{name.upper()}": str(value) for name, value in {"period": 0.5, **values}.items()}
-        env = scene.environment(
-            EZAIGENT_SCALING__POOLS=json.dumps({"claude": {}}),
-            EZAIGENT_FLEET__POOLS=json.dumps({"claude": 0}),
+        return workers.command(
+            scene,
+            *("up", "--json"),
             EZAIGENT_SERVER__PORT="0",
             **own,
         )
-        argv = ["--home", str(scene.home), "up", "--json"]
-        process = Process(workers, workers._ask({"start": {"argv": argv, "env": env, "log": str(log)}}), log)
-        workers._processes.append(process)
-        return process
 
     return start
 
@@ -70,10 +62,10 @@ async def told(fleet: Fleet, *kinds: str) -> list[Event]:
 
 
 async def agents(fleet: Fleet, count: int, *, within: float = 30) -> None:
-    """Wait until so many agents are ready and stay."""
+    """Wait until so many agents of claude are ready and stay."""
 
     async def there() -> bool:
-        found = await fleet.agents()
+        found = [one for one in await fleet.agents() if one.profile == "claude"]
         return sum(one.status in ("active", "idle") for one in found) == count == len(found)
 
     await until(there, within=within, what=f"{count} agents")
@@ -145,7 +137,11 @@ async def test_twenty_do_nothing_and_twenty_one_add_an_agent_then_it_drains(
         await settled(fleet, 23)
         await agents(fleet, 1)
         assert await told(fleet, "task.requeued", "task.retrying", "task.failed", "task.lease_expired") == []
-        sizes = [(one.data["before"], one.data["target"]) for one in await told(fleet, "scaler.decided")]
+        sizes = [
+            (one.data["before"], one.data["target"])
+            for one in await told(fleet, "scaler.decided")
+            if one.data["pool"] == "claude"
+        ]
         assert (1, 2) in sizes
         assert sizes[-1] == (2, 1)
 
@@ -163,7 +159,6 @@ async def test_min_comes_back_after_a_kill(scene: Scene, up: Up) -> None:
 
 
 async def test_two_that_are_up_never_fight(postgres_scene: Scene, up: Up) -> None:
-    postgres_scene.more = {"scaling": {"pools": {"claude": {}}}, "fleet": {"pools": {"claude": 0}}}
     async with postgres_scene.client() as fleet:
         first = up(min=2)
         await first.ready()
@@ -188,7 +183,7 @@ async def test_two_that_are_up_never_fight(postgres_scene: Scene, up: Up) -> Non
         await agents(fleet, 2)
         fences = [event.data["fence"] for event in await told(fleet, "leader.elected")]
         assert fences == sorted(set(fences)), "one holder for each fence"
-        ordered = [event.agent for event in await told(fleet, "agent.ordered")]
+        ordered = [event.agent for event in await told(fleet, "agent.ordered") if event.data["profile"] == "claude"]
         assert len(ordered) == len(set(ordered)) == 2, "nobody ordered beside another"
 
 
