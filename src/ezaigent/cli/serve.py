@@ -205,7 +205,7 @@ async def _tell(fleet: Fleet, *, as_json: bool) -> None:
                 seen = event.seq
                 if as_json:
                     print_line(event.model_dump(mode="json"))
-                elif event.kind in _TOLD and event.data.get("before", 0) != event.data.get("target", 1):
+                elif event.kind in _TOLD and not _refused(event):
                     out.print(_line(event), soft_wrap=True)
         except UnavailableError:  # the worker logs it; what is missed meanwhile is told later
             await asyncio.sleep(1.0)
@@ -214,6 +214,11 @@ async def _tell(fleet: Fleet, *, as_json: bool) -> None:
         except Exception:
             log.exception("telling broke; it goes on")  # the work must not end with it
             await asyncio.sleep(1.0)
+
+
+def _refused(event: Event) -> bool:
+    """Whether the autoscaler left a pool as it is: its history tells why."""
+    return event.kind == "scaler.decided" and event.data["before"] == event.data["target"]
 
 
 def _line(event: Event) -> str:

@@ -11,6 +11,7 @@ from ezaigent.core.settings import Settings
 from ezaigent.fleet import WorkerInfo, profile_of
 from ezaigent.tasks import MET, State, Task
 from ezaigent.wiring.handle import Fleet, TaskHandle
+from ezaigent.wiring.scaling import scaler_control
 from ezaigent.wiring.services import Services, pools
 
 Working = Literal["somebody", "paused", "nobody"]
@@ -38,10 +39,22 @@ async def who_works(services: Services, profile: str | None, *, own: str | None 
         if not worker.exclusive or worker.id == own
         for name in _able(worker, profile, services.settings)
     }
+    names = names or await _to_come(services, profile)
     if not names:
         return "nobody"
     paused = await services.queue.pauses()
     return "paused" if all(name in paused for name in names) else "somebody"
+
+
+async def _to_come(services: Services, profile: str | None) -> set[str]:
+    """Return a name for each pool in which the autoscaler would start an agent for a task of this profile."""
+    hosts = {name for worker in await services.roster.workers() for name in worker.hosts}
+    if not hosts or (profile is not None and profile not in hosts):
+        return set()
+    view = await scaler_control(services).status()
+    if view.state != "running":
+        return set()
+    return {f"{pool.pool}-0" for pool in view.pools if pool.max and pool.pool in hosts and profile in (None, pool.pool)}
 
 
 def _able(worker: WorkerInfo, profile: str | None, settings: Settings) -> list[str]:
