@@ -69,7 +69,7 @@ async def fill(home: Path, tasks: int) -> str:
 
 async def work(home: Path, agents: int, seconds: float) -> None:
     """Be a fleet: a worker with many agents that claims, tells steps and finishes."""
-    from ezaigent.fleet import WorkerInfo, liveness
+    from ezaigent.fleet import WorkerInfo, liveness, queries, seats
     from ezaigent.store import Connection, NewEvent, emit_many
     from ezaigent.tasks import Slot
     from ezaigent.wiring import Fleet
@@ -79,8 +79,15 @@ async def work(home: Path, agents: int, seconds: float) -> None:
         worker = f"bench-{os.getpid()}"
         with liveness.hold(services.locks, worker):
             info = WorkerInfo(id=worker, host=socket.gethostname(), pid=os.getpid(), version="0", sandbox="off")
-            wanted = [Slot(agent="", profile="claude") for _ in range(agents)]
-            _, slots = await services.roster.register(info, wanted)
+
+            def enter(conn: Connection) -> tuple[str, ...]:
+                queries.enter(conn, info)
+                names = queries.agents_of(conn, info, {"claude": agents}).agents
+                seats.ready(conn, worker, names)
+                return names
+
+            names = await services.db.write(enter)
+            slots = [Slot(agent=name, profile="claude") for name in names]
             end = time.monotonic() + seconds
             turn = 0
             while time.monotonic() < end:
@@ -90,6 +97,7 @@ async def work(home: Path, agents: int, seconds: float) -> None:
                     await services.queue.finish_many([(claim, None) for claim in claims])
 
                 def step(conn: Connection) -> None:
+                    queries.seen(conn, worker)
                     data = {"sent": time.time(), "name": "shell", "what": "tool"}
                     emit_many(conn, [NewEvent("run.step", agent=slots[0].agent, data=data)] * (STEPS // 10))
 

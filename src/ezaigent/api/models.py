@@ -99,7 +99,7 @@ class TaskItem(Shown):
     repo: str
     base: str | None
     priority: PriorityName
-    needs: list[str]
+    needs: tuple[str, ...]
     profile: str | None
     agent: str | None
     branch: str | None
