@@ -9,19 +9,24 @@ from __future__ import annotations
 import asyncio
 import sys
 from asyncio import StreamReader, StreamReaderProtocol
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, TypeAlias
 
 import orjson
 from pydantic import SecretStr
 
 from ezaigent.agents import Controls
 from ezaigent.core.settings import Settings
+from ezaigent.fleet import Conductor
 from ezaigent.tasks import Claim
-from ezaigent.wiring.services import open_conductor, open_services
+from ezaigent.wiring.services import Services, open_conductor, open_services
 
-COMMAND = (sys.executable, "-m", "ezaigent.wiring.apart")
-_LINE = 64 * 1024**2
+COMMAND: Final = (sys.executable, "-m", "ezaigent.wiring.apart")
+Conducting: TypeAlias = Callable[[Services], AbstractAsyncContextManager[Conductor]]
+"""Opens what carries claims through their runs."""
+_LINE: Final = 64 * 1024**2
 
 
 def order(settings: Settings) -> bytes:
@@ -43,14 +48,14 @@ def _plain(value: Any) -> Any:
             return value
 
 
-async def work() -> None:
+async def work(conducting: Conducting = open_conductor) -> None:
     """Conduct the claim that the input names."""
     reader = StreamReader(limit=_LINE)
     await asyncio.get_running_loop().connect_read_pipe(lambda: StreamReaderProtocol(reader), sys.stdin)
     settings = Settings.model_validate(orjson.loads(await reader.readline()))
     claim = Claim.model_validate(orjson.loads(await reader.readline()))
     controls = Controls()
-    async with open_services(settings) as services, open_conductor(services) as conductor:
+    async with open_services(settings) as services, conducting(services) as conductor:
         listening = asyncio.create_task(_obey(reader, controls))
         try:
             await conductor.conduct(claim, controls)

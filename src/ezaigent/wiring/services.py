@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import os
 import socket
-from collections.abc import AsyncGenerator, Collection, Mapping
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +29,7 @@ from ezaigent.tasks import TaskQueue
 if TYPE_CHECKING:
     from ezaigent.costs import CostBook
     from ezaigent.fleet import Conductor, Worker
+    from ezaigent.wiring.apart import Conducting
     from ezaigent.workspaces import Workspaces
 
 log = structlog.get_logger(__name__)
@@ -185,15 +186,19 @@ async def open_worker(
     hosts: Collection[str] = (),
     room: int | None = None,
     only: frozenset[str] | None = None,
+    conducting: Conducting | None = None,
+    apart: Sequence[str] | None = None,
 ) -> AsyncGenerator[Worker]:
     """Build a worker with its sandbox, workspaces and agents; it runs when its ``run`` is awaited.
 
     It hosts the agents asked for in ``pools``, and adopts seats of the profiles ``hosts`` until it hosts ``room``
     agents in all (None: any number). What dead workers held is given back first, where that can be known.
+    Programs that try the fleet out may put something else in the place of what carries tasks through their runs:
+    ``conducting`` here, and the command ``apart`` for a suspected one.
     """
     from ezaigent.agents import load_profiles
     from ezaigent.fleet import Apart, Hosting, Peers, Worker, WorkerInfo, clean_forever
-    from ezaigent.wiring import apart
+    from ezaigent.wiring.apart import COMMAND, order
 
     settings = services.settings
     profiles = load_profiles(settings)
@@ -213,7 +218,7 @@ async def open_worker(
             locks=services.locks if services.embedded else None,
         )
         await peers.clear()
-        conductor = await stack.enter_async_context(open_conductor(services))
+        conductor = await stack.enter_async_context((conducting or open_conductor)(services))
         workspaces = conductor.workspaces
         info = WorkerInfo(
             id=worker_id,
@@ -236,7 +241,7 @@ async def open_worker(
             queue=services.queue,
             events=services.events,
             bus=services.bus,
-            conductor=Apart(conductor, services.queue, apart.COMMAND, apart.order(settings)),
+            conductor=Apart(conductor, services.queue, apart or COMMAND, order(settings)),
             queue_settings=settings.queue,
             fleet_settings=settings.fleet,
             only=only,
