@@ -20,7 +20,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -48,7 +48,7 @@ class Trouble:
     postgres: list[list[float]] = field(default_factory=list[list[float]])
 
     @contextlib.contextmanager
-    def outage(self, of: list[list[float]]) -> Iterator[None]:
+    def outage(self, of: list[list[float]]) -> Generator[None]:
         """Note an outage that lasts as long as the block."""
         span = [time.time(), float("inf")]
         of.append(span)
@@ -62,31 +62,44 @@ class Workers:
     def __init__(self, count: int, agents: int, log: Path) -> None:
         self._agents = agents
         self._log = log.open("ab")
+        command = [sys.executable, "-m", "benchmarks.subjects.chaos_", "zygote"]
+        self._zygote = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, text=True
+        )
         self._running = [self._start() for _ in range(count)]
 
-    def _start(self) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "benchmarks.subjects.chaos_", str(self._agents)]
-        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log)
+    def _start(self) -> int:
+        assert self._zygote.stdin is not None
+        assert self._zygote.stdout is not None
+        self._zygote.stdin.write(f"{self._agents}\n")
+        self._zygote.stdin.flush()
+        return int(self._zygote.stdout.readline())
 
     def kill_one(self) -> int:
         """Kill one with SIGKILL, start another; return the dead one's process id."""
         place = random.randrange(len(self._running))
         dead = self._running[place]
-        dead.kill()
-        dead.wait()
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(dead, signal.SIGKILL)
         self._running[place] = self._start()
-        return dead.pid
+        return dead
+
+    def mend(self) -> None:
+        """Start another one for each that ended by itself, such as one that found no PostgreSQL when it started."""
+        self._running = [one if Path(f"/proc/{one}").exists() else self._start() for one in self._running]
 
     def stop(self) -> None:
         """End all in order; what does not end is killed."""
         for worker in self._running:
-            worker.send_signal(signal.SIGTERM)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(worker, signal.SIGTERM)
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline and any(Path(f"/proc/{worker}").exists() for worker in self._running):
+            time.sleep(0.05)
         for worker in self._running:
-            try:
-                worker.wait(30)
-            except subprocess.TimeoutExpired:
-                worker.kill()
-                worker.wait()
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(worker, signal.SIGKILL)
+        self._zygote.communicate()
         self._log.close()
 
 
@@ -151,6 +164,7 @@ async def storm(services: Services, options: argparse.Namespace, workers: Worker
     try:
         while settled < options.tasks and time.monotonic() < deadline:
             await asyncio.sleep(0.5)
+            workers.mend()
             with contextlib.suppress(UnavailableError):
                 settled, _ = await done(services)
             if restarts and settled >= restarts[0]:
@@ -191,8 +205,8 @@ def recoveries(claims: Sequence[Event], trouble: Trouble) -> dict[str, list[floa
     for event in claims:
         assert event.task_id is not None
         if (last := before.get(event.task_id)) is not None:
-            died = trouble.deaths.get(int(str(last.data["worker"]).rsplit("-", 2)[1]))
-            if died is not None and last.at <= died:
+            died = trouble.deaths.get(_pid(last))
+            if died is not None and last.at <= died <= event.at:
                 if any(start - 1 < event.at and died < end + 1 for start, end in trouble.postgres):
                     kind = "postgres"
                 elif any(start < event.at and died < end + SETTLED_FOR for start, end in trouble.redis):
@@ -202,6 +216,21 @@ def recoveries(claims: Sequence[Event], trouble: Trouble) -> dict[str, list[floa
                 found[kind].append(event.at - died)
         before[event.task_id] = event
     return found
+
+
+def taken_from_the_living(claims: Sequence[Event], trouble: Trouble) -> int:
+    """Return how many runs were taken over while their worker lived."""
+    before: dict[str | None, Event] = {}
+    count = 0
+    for event in claims:
+        if (last := before.get(event.task_id)) is not None:
+            count += trouble.deaths.get(_pid(last), float("inf")) > event.at
+        before[event.task_id] = event
+    return count
+
+
+def _pid(claim: Event) -> int:
+    return int(str(claim.data["worker"]).rsplit("-", 2)[1])
 
 
 def quantiles(values: Sequence[float]) -> str:
@@ -229,6 +258,8 @@ async def report(services: Services, options: argparse.Namespace, repo: Path, id
     print(f"duplicate commits  {doubled:>6,}")
     suspects = sum(event.kind == "recovery.acted" for event in events)
     print(f"suspects tried in a process of their own: {suspects:,}")
+    living = taken_from_the_living(claims, trouble)
+    print(f"runs begun anew while their worker lived (drained, held up, or thought dead): {living:,}")
     found = recoveries(claims, trouble)
     print("\nrecovery: from the SIGKILL of a worker until its task is claimed again")
     goal = f"lease {options.lease:g} s + 2 s"

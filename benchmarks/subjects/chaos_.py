@@ -7,11 +7,15 @@ in a process of their own, and, for tasks that commit, worktrees, branches and h
 from __future__ import annotations
 
 import asyncio
+import importlib
+import os
 import signal
 import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
+
+import uvloop
 
 from ezaigent.agents import Controls, Job, Outcome
 from ezaigent.core.errors import Drained, StaleFence, StoreUnavailable
@@ -84,7 +88,31 @@ async def serve(agents: int) -> None:
         await worker.run()
 
 
-if __name__ == "__main__":
-    import uvloop
+def zygote() -> None:
+    """Fork a worker for each line of input, a number of agents, and print its process id: nothing is loaded twice."""
+    for name in (
+        "ezaigent.agents.loop",
+        "ezaigent.fleet.worker",
+        "ezaigent.live.redis",
+        "ezaigent.store.postgres",
+        "ezaigent.wiring.apart",
+    ):
+        importlib.import_module(name)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the dead are nobody's to bury
+    for line in sys.stdin:
+        if (child := os.fork()) == 0:
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+            os.dup2(2, 1)
+            try:
+                uvloop.run(serve(int(line)))
+            finally:
+                os._exit(0)
+        print(child, flush=True)
 
-    uvloop.run(work(conducting) if sys.argv[1] == "apart" else serve(int(sys.argv[1])))
+
+if __name__ == "__main__":
+    if sys.argv[1] == "apart":
+        uvloop.run(work(conducting))
+    else:
+        zygote()

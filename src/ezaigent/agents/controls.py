@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import Generator
 from contextlib import contextmanager
 
-from ezaigent.core.errors import Cancelled, ControlSignal, Drained, StaleFence
+from ezaigent.agents.progress import Progress
+from ezaigent.core.errors import Cancelled, ControlSignal, Drained, StaleFence, Stalled
 
 
 class Controls:
@@ -24,6 +25,8 @@ class Controls:
         self._interrupted = False
         self.passed_pause = False
         """Whether the run waited in the gate since this was last set to false: news may have come meanwhile."""
+        self.progress = Progress()
+        """What the run does now."""
 
     def pause(self) -> None:
         """Hold the run before its next step; a step that has begun is finished first."""
@@ -41,6 +44,10 @@ class Controls:
     def drain(self, reason: str = "the worker stops", *, now: bool = False) -> None:
         """Stop the run before its next step, so that it can be resumed elsewhere; ``now`` does not await the step."""
         self._stop(Drained(reason), now=now)
+
+    def stall(self, reason: str) -> None:
+        """Stop the run at once because it stands still: its task is moved on."""
+        self._stop(Stalled(reason), now=True)
 
     def lose(self, reason: str = "another run owns the task now") -> None:
         """Stop the run at once, without another write: its lease is gone."""
@@ -92,7 +99,7 @@ class Controls:
 
     def _stop(self, signal: ControlSignal, *, now: bool) -> None:
         # A drain that turns into a cancel, or a lost lease, must win: later signals are never milder in effect.
-        if self._signal is None or isinstance(self._signal, Drained):
+        if self._signal is None or isinstance(self._signal, Drained | Stalled):
             self._signal = signal
         self._open.set()
         if now and self._task is not None and not self._interrupted:

@@ -130,7 +130,8 @@ class _Backend(JournalCallableOperationBackend[None]):
         await self._controls.gate()
         reach("tool.before")
         started = time.monotonic()
-        result = await body()
+        with self._controls.progress.doing("command", commands=1):
+            result = await body()
         assert isinstance(result, _Recorded)
         checkpoint = None
         if tool not in _HARMLESS:
@@ -174,7 +175,8 @@ async def _model_step(
     await controls.gate()
     reach("model.before")
     started = time.monotonic()
-    result = await body()
+    with controls.progress.doing("model call"):
+        result = await body()
     assert isinstance(result, _Recorded)
     value = result.value
     done = Finished(result.payload, "model")

@@ -117,7 +117,8 @@ async def _check(job: Job, journal: RunJournal) -> tuple[tuple[CheckResult, ...]
         await job.controls.gate()
         started = time.monotonic()
         checkpoint = await job.workspace.checkpoint("checks")
-        checks = await job.workspace.check(task.checks) if task.checks else ()
+        with job.controls.progress.doing("checks", commands=len(task.checks)):
+            checks = await job.workspace.check(task.checks) if task.checks else ()
         outside = await job.workspace.violations(task.scope) if task.scope else []
         reach("check.mid")
         recorded = orjson.dumps({"checks": _checks.dump_python(checks, mode="json"), "outside": outside})

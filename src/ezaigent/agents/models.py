@@ -43,6 +43,8 @@ class Job:
     controls: Controls
     check_rounds: int = 3
     """Times that failing checks go back to the agent before the attempt fails."""
+    models_to_skip: int = 0
+    """How many of the profile's models have had their chances already."""
     on_step: Callable[[Step], None] | None = None
     """Called after each step, from the run's event loop; must not block."""
 

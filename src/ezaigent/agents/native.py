@@ -121,6 +121,7 @@ def profile_models(settings: Settings, costs: CostBook, transport: Transport, ga
             reserve=costs.reserver(job.claim),
             on_note=journal.note,
             gate=gate,
+            skip=job.models_to_skip,
         )
 
     return model_for

@@ -40,6 +40,7 @@ None where no limit is in force. Raises ``BudgetExceeded`` where the call must n
 Note = Callable[[str, Mapping[str, Any]], None]
 """Called with an event kind and its data, when something happened that people should see."""
 
+_LATE: Final = "no answer within"
 _PASSES: Final = frozenset({"rate_limit", "overload", "transient"})
 
 
@@ -104,10 +105,12 @@ class ResilientModel(WrapperModel):
         on_note: Note | None = None,
         gate: Gate = OPEN,
         patience: Patience | None = None,
+        skip: int = 0,
     ) -> None:
         """Build the profile's first model; the others are built when they are needed.
 
-        Without ``reserve`` no worst cases are computed: there is no limit to keep. Raises ``UsageError`` or
+        Without ``reserve`` no worst cases are computed: there is no limit to keep. ``skip`` so many of the models, as
+        far as there are others. Raises ``UsageError`` or
         ``UnavailableError`` as ``build_model`` does for the first model.
         """
         super().__init__(build_model(profile.model, settings, transport))
@@ -124,6 +127,8 @@ class ResilientModel(WrapperModel):
         self._measured = reserve is not None
         self._asked = profile.model
         self._left = list(profile.fallbacks)
+        for _ in range(skip):
+            self._fail_over("it got nowhere")
 
     @property
     def current(self) -> str:
@@ -176,7 +181,7 @@ class ResilientModel(WrapperModel):
             if isinstance(answer, ModelResponse):
                 return answer
             failures.append(answer)
-            if answer.kind == "permanent" or not self._fail_over(answer):
+            if answer.kind == "permanent" or not self._fail_over(answer.kind):
                 raise self._given_up(failures)
 
     @asynccontextmanager
@@ -225,7 +230,7 @@ class ResilientModel(WrapperModel):
                 hold.end("lost")
                 raise
             except TimeoutError:
-                failure = ProviderFailure("transient", f"no answer within {limit:g} seconds", bill="lost")
+                failure = ProviderFailure("transient", f"{_LATE} {limit:g} seconds", bill="lost")
             except Exception as error:  # noqa: BLE001 - the classifier decides about every one
                 failure = classify(error, secrets=self._secrets)
             else:
@@ -302,8 +307,18 @@ class ResilientModel(WrapperModel):
             "wait": None if wait is None else round(wait, 3),
         }
         self._note("run.provider_error", data)
+        if failure.message.startswith(_LATE):
+            self._tell_late(failure, wait)
 
-    def _fail_over(self, failure: ProviderFailure) -> bool:
+    def _tell_late(self, failure: ProviderFailure, wait: float | None) -> None:
+        if wait is not None:
+            action = "it is asked again"
+        else:
+            action = "the next model is asked" if self._left else "the attempt fails"
+        data = {"what": "model call beyond its deadline", "reason": f"{self._asked}: {failure.message}"}
+        self._note("recovery.acted", data | {"action": action, "worker": None})
+
+    def _fail_over(self, reason: str) -> bool:
         """Go on with the next model that can be built; return whether there is one."""
         while self._left:
             before, following = self._asked, self._left.pop(0)
@@ -313,7 +328,7 @@ class ResilientModel(WrapperModel):
                 continue  # no key for it
             self.wrapped = model
             self._asked = following
-            self._note("run.failover", {"from": before, "to": following, "reason": failure.kind})
+            self._note("run.failover", {"from": before, "to": following, "reason": reason})
             return True
         return False
 

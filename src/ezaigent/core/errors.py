@@ -16,7 +16,8 @@
     └── ControlSignal           not a failure: the run must stop here
         ├── StaleFence          another run owns the task now; nothing more may be written
         ├── Cancelled           a person cancelled the task
-        └── Drained             the worker is going away; the task goes back to the queue
+        ├── Drained             the worker is going away; the task goes back to the queue
+        └── Stalled             the run stands still; it is ended, and its task moved on
 
 Texts are one line: what happened, with which value, what to do next. They never hold secrets.
 """
@@ -95,3 +96,7 @@ class Cancelled(ControlSignal):
 
 class Drained(ControlSignal):
     """The worker stops: the task is requeued with everything it has done so far."""
+
+
+class Stalled(ControlSignal):
+    """The run made no progress for too long: whatever it does is ended, and its task is moved on."""

@@ -91,6 +91,20 @@ class QueueSettings(_Section):
     Where that dies, too, the task is poison and becomes a dead letter."""
 
 
+class RecoverySettings(_Section):
+    """When something counts as standing still: ``[recovery]``. What is done then is told by ``recovery.acted``."""
+
+    step: Annotated[float, Field(gt=0)] = 900.0
+    """Seconds without a finished step before a run is ended; a command's own time limit is added to it.
+
+    Its task is resumed, then resumed on another worker, then by the profile's next model, then a dead letter.
+    """
+    model_call: Annotated[float, Field(gt=0)] = 3600.0
+    """Seconds that a model call may take with its retries, waits for quota and fallbacks, before the same is done."""
+    look: Annotated[float, Field(gt=0)] = 60.0
+    """Seconds that a worker's look at the queue may take before it is given up and begun anew."""
+
+
 class SandboxSettings(_Section):
     """Limits of every command of an agent and of every check: ``[sandbox]``."""
 
@@ -229,6 +243,8 @@ class Settings(_Section):
     """Kinds of agents by name; the built-in ones are changed field by field, new names add new ones."""
     queue: QueueSettings = QueueSettings()
     """Claims, leases and attempts."""
+    recovery: RecoverySettings = RecoverySettings()
+    """Runs, calls and workers that stand still."""
     sandbox: SandboxSettings = SandboxSettings()
     """Limits of commands and checks."""
     workspaces: WorkspaceSettings = WorkspaceSettings()

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from ezaigent.fleet.launchers.kubernetes import ACCOUNT, KubernetesLauncher
     from ezaigent.fleet.launchers.process import PARENT, ProcessSite, die_with, until_orphaned
     from ezaigent.fleet.peers import Peers
-    from ezaigent.fleet.recovery import Apart
+    from ezaigent.fleet.recovery.apart import Apart
+    from ezaigent.fleet.recovery.watch import watch
     from ezaigent.fleet.scaler import (
         SCALER_LEASE,
         Catalog,
@@ -76,6 +77,7 @@ __all__ = [
     "read_trace",
     "replay_trace",
     "until_orphaned",
+    "watch",
 ]
 
 
@@ -83,7 +85,7 @@ _LATER = {
     "ACCOUNT": "launchers.kubernetes",
     "PARENT": "launchers.process",
     "SCALER_LEASE": "scaler",
-    "Apart": "recovery",
+    "Apart": "recovery.apart",
     "Catalog": "scaler",
     "Conductor": "conduct",
     "Crew": "crew",
@@ -111,6 +113,7 @@ _LATER = {
     "read_trace": "scaling.traces",
     "replay_trace": "scaling.traces",
     "until_orphaned": "launchers.process",
+    "watch": "recovery.watch",
 }
 
 

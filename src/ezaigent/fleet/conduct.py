@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Final, TypeAlias
 
@@ -19,12 +19,15 @@ from ezaigent.core.errors import (
     EzAigentError,
     RunError,
     StaleFence,
+    Stalled,
     StoreUnavailable,
+    StuckError,
     UsageError,
 )
 from ezaigent.core.failpoints import reach
 from ezaigent.core.money import format_usd
 from ezaigent.costs import CostBook, close_task
+from ezaigent.fleet.recovery.ladder import ELSEWHERE, Elsewhere, models_to_skip, rungs
 from ezaigent.store import Connection, Database, emit
 from ezaigent.tasks import Claim, Task, TaskQueue, guard
 from ezaigent.workspaces import Workspace, Workspaces
@@ -50,6 +53,8 @@ class Conductor:
     profiles: Mapping[str, Profile]
     check_rounds: int
     publish: bool
+    elsewhere: Elsewhere = field(default_factory=Elsewhere)
+    """Tasks that this worker leaves to the others for a while."""
 
     async def conduct(self, claim: Claim, controls: Controls) -> None:
         """Run ``claim`` to its end; every way it can end is settled in the store, except a lost fence.
@@ -81,8 +86,11 @@ class Conductor:
             ending = partial(queue.cancelled, claim)
         except Drained:
             ending = partial(queue.release, claim, "the worker stops")
+        except Stalled as stop:
+            ending = partial(self._move_on, claim, str(stop))
         except RunError as error:
-            ending = partial(queue.fail, claim, str(error), retryable=error.retryable)
+            stuck = isinstance(error, StuckError)
+            ending = partial(queue.fail, claim, str(error), retryable=error.retryable, stuck=stuck)
         except UsageError as error:
             ending = partial(queue.fail, claim, str(error), retryable=False)
         except StoreUnavailable:
@@ -95,6 +103,13 @@ class Conductor:
             log.exception("a run broke", task=task)
             ending = partial(queue.fail, claim, f"the run broke: {type(error).__name__}; see the worker's log")
         return ending
+
+    async def _move_on(self, claim: Claim, reason: str) -> Task:
+        """Give a task that stood still to its next run, which has something else than this one had."""
+        task, action = await self.queue.stalled(claim, reason, rungs(self.profiles.get(claim.profile)))
+        if action == ELSEWHERE:
+            self.elsewhere.add(task.id)
+        return task
 
     async def _settle(self, end: Ending, controls: Controls) -> Task:
         """Tell the queue, again while it cannot be reached: what was worked for is not thrown away for an outage."""
@@ -133,11 +148,17 @@ class Conductor:
                     workspace=workspace,
                     controls=controls,
                     check_rounds=self.check_rounds,
+                    models_to_skip=await self._models_to_skip(claim),
                 )
             )
             return await self._deliver(claim, profile, workspace, outcome)
         finally:
             await workspace.close()
+
+    async def _models_to_skip(self, claim: Claim) -> int:
+        if claim.fence == 1:  # the task's first run
+            return 0
+        return models_to_skip(claim.task, await self.queue.runs(claim.task.id))
 
     async def _parents(self, task: Task) -> list[str]:
         """Commits of the needed tasks: this one starts from their changes."""

@@ -15,15 +15,16 @@ import structlog
 from ezaigent.agents import Controls
 from ezaigent.core.errors import EzAigentError, UnavailableError
 from ezaigent.core.events import Event
-from ezaigent.core.settings import FleetSettings, QueueSettings
+from ezaigent.core.settings import FleetSettings, QueueSettings, RecoverySettings
 from ezaigent.fleet import queries
 from ezaigent.fleet.conduct import Conductor
 from ezaigent.fleet.hosting import Hosting
 from ezaigent.fleet.models import WorkerInfo
 from ezaigent.fleet.peers import PERIOD, Peers
-from ezaigent.fleet.recovery import Apart
+from ezaigent.fleet.recovery.apart import Apart
+from ezaigent.fleet.recovery.watch import watch
 from ezaigent.live import LiveBus
-from ezaigent.store import Database, EventLog
+from ezaigent.store import Database, EventLog, emit
 from ezaigent.tasks import Claim, Pauses, Slot, TaskQueue, bell
 
 log = structlog.get_logger(__name__)
@@ -62,9 +63,14 @@ class Worker:
         conductor: Conductor | Apart,
         queue_settings: QueueSettings,
         fleet_settings: FleetSettings,
+        recovery: RecoverySettings,
+        command_limit: float,
         only: frozenset[str] | None = None,
     ) -> None:
-        """``only`` restricts the worker to these task ids (``submit --wait`` with nothing else running)."""
+        """``only`` restricts the worker to these task ids (``submit --wait`` with nothing else running).
+
+        ``command_limit`` is how many seconds the sandbox gives one command.
+        """
         self._hosting = hosting
         self._peers = peers
         self._idle_since: dict[str, float] = {}
@@ -78,6 +84,9 @@ class Worker:
         self._conductor = conductor
         self._queue_settings = queue_settings
         self._fleet_settings = fleet_settings
+        self._recovery = recovery
+        self._command_limit = command_limit
+        self._given_up: set[str] = set()
         self._only = only
         self._paused = Pauses()
         self._seen = 0
@@ -120,6 +129,7 @@ class Worker:
             asyncio.create_task(self._forever(self._heartbeats), name="heartbeats"),
             asyncio.create_task(self._forever(self._watch), name="peers"),
             asyncio.create_task(self._forever(self._follow), name="controls"),
+            asyncio.create_task(self._forever(self._watch_runs), name="stalls"),
         ]
         if self._only is None:  # a bell wakes one worker: not the one that would not take the task
             background.append(asyncio.create_task(self._forever(self._listen), name="doorbell"))
@@ -141,9 +151,13 @@ class Worker:
         while not self._stopping.is_set():
             self._wake.clear()
             try:
-                await self._host()
-                claimed = await self._claim()
+                async with asyncio.timeout(self._recovery.look):
+                    await self._host()
+                    claimed = await self._claim()
                 self._reached()
+            except TimeoutError:
+                await self._look_anew()
+                claimed = 0
             except UnavailableError as error:
                 self._missed(error)
                 claimed = 0
@@ -154,6 +168,23 @@ class Worker:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(_SWEEP):  # not wait_for: on 3.11 it can lose a cancellation
                         await self._wake.wait()
+
+    async def _look_anew(self) -> None:
+        """Say that a look at the queue came to nothing for too long; what it may have claimed still runs out."""
+        reason = f"a look at the queue took more than {self._recovery.look:g} s"
+        log.warning("the worker claims nothing; it looks again", reason=reason)
+        data = {"what": "claims nothing", "reason": reason, "action": "it looks again", "worker": self.info.id}
+        with contextlib.suppress(UnavailableError, TimeoutError):
+            async with asyncio.timeout(self._recovery.look):
+                await self._db.write(lambda conn: emit(conn, "recovery.acted", data=data))
+
+    async def _watch_runs(self) -> None:
+        await watch(
+            lambda: {run_id: run.controls for run_id, run in self._runs.items()},
+            self._recovery,
+            self._command_limit,
+            self._given_up.add,
+        )
 
     async def _host(self) -> None:
         """Follow what was decided about the seats: as soon as it is heard of, else with the sweep."""
@@ -179,7 +210,7 @@ class Worker:
         idle = self._idle()
         if not idle:
             return 0
-        claims = await self._queue.claim(self.info.id, idle, only=self._only)
+        claims = await self._queue.claim(self.info.id, idle, only=self._only, avoid=self._conductor.elsewhere.tasks())
         for claim in claims:
             self._start(claim)
         return len(claims)
@@ -237,7 +268,8 @@ class Worker:
     async def _heartbeats(self) -> None:
         while True:
             self._beat.clear()
-            runs = {run_id: run.claim.fence for run_id, run in self._runs.items()}
+            self._given_up &= self._runs.keys()
+            runs = {name: run.claim.fence for name, run in self._runs.items() if name not in self._given_up}
             if not await self._hosting.beat():
                 log.warning("the others had counted this worker as lost; it goes on", worker=self.info.id)
                 self._look_again()

@@ -1,5 +1,6 @@
 """Tasks: submit, claim under a lease with a fence, settle, retry; what a person decides; why a task waits."""
 
+from ezaigent.tasks.attempts import Run
 from ezaigent.tasks.editing import Edit
 from ezaigent.tasks.messages import deliver_messages, pending_messages, post_message, take_messages
 from ezaigent.tasks.models import (
@@ -34,6 +35,7 @@ __all__ = [
     "Priority",
     "Pulse",
     "QueueStats",
+    "Run",
     "Slot",
     "State",
     "Task",

@@ -107,14 +107,20 @@ def match(candidates: Sequence[Candidate], idle: Idle, running: Mapping[str, int
 
 
 def claim(
-    conn: Connection, worker: str, slots: Sequence[Slot], settings: QueueSettings, only: Collection[str] | None
+    conn: Connection,
+    worker: str,
+    slots: Sequence[Slot],
+    settings: QueueSettings,
+    *,
+    only: Collection[str] | None,
+    avoid: Collection[str] = (),
 ) -> list[Claim]:
-    """Claim up to one task for each of the idle agents ``slots``."""
+    """Claim up to one task for each of the idle agents ``slots``, none of those to ``avoid``."""
     idle = Idle.of(slots)
     staffed = holding.living(conn, () if only is not None else idle.pools, FRESH * settings.lease)
     order = holding.Order(conn, staffed)
     claims: list[Claim] = []
-    lost: set[str] = set()
+    lost = set(avoid)
     woken = passed = False
     for _ in range(_ROUNDS):
         found = queries.candidates(conn, idle.pools, len(idle), lost, only) if idle else []

@@ -74,7 +74,7 @@ def begin(
 def suspect(row: TaskRow, now: float) -> NewEvent:
     """Say that the task runs in a process of its own from now on."""
     reason = f"{row.crashes} workers in a row died under it without a new step"
-    return _acted(row, now, "poison suspected", reason, "it runs in a process of its own")
+    return acted(row, now, "poison suspected", reason, "it runs in a process of its own")
 
 
 def bury(row: TaskRow, now: float) -> list[NewEvent]:
@@ -92,7 +92,7 @@ def quarantine(row: TaskRow, now: float, reason: str) -> list[NewEvent]:
     """End a task that brings down what it runs in; everything it has done is kept."""
     move(row, State.FAILED, now, reason=reason)
     failed = _event(row, "task.failed", now, {"reason": row.reason, "attempts": row.attempts})
-    return [_acted(row, now, "poison", row.reason, "dead letter"), failed]
+    return [acted(row, now, "poison", row.reason, "dead letter"), failed]
 
 
 def hold(row: TaskRow, now: float, first: str) -> list[NewEvent]:
@@ -208,7 +208,8 @@ def approve(row: TaskRow, now: float, by: str, commit: str | None) -> list[NewEv
     return [_event(row, "task.done", now, {"by": by, "commit": commit})]
 
 
-def _acted(row: TaskRow, now: float, what: str, reason: str, action: str) -> NewEvent:
+def acted(row: TaskRow, now: float, what: str, reason: str, action: str) -> NewEvent:
+    """Return the event that tells what recovery did with the task, and why."""
     data = {"what": what, "reason": reason, "action": action, "worker": row.worker}
     return _event(row, "recovery.acted", now, data)
 

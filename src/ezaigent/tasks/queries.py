@@ -150,11 +150,21 @@ def expire(conn: Connection, alive: Collection[str]) -> int:
 _insert_runs = BulkInsert(
     tables.runs, ("id", "task_id", "session", "fence", "agent", "profile", "worker", "started_at")
 )
+_stalls = Sql(
+    """SELECT count(*) FROM runs
+    WHERE id > $1 AND id < $2 AND outcome = 'stalled' AND session > CAST($3 AS integer)"""
+)
 _progressed = Sql(
     """SELECT t.id FROM tasks t WHERE t.id IN [$1] AND EXISTS (
         SELECT 1 FROM journal j WHERE j.task_id = t.id AND j.session = t.session AND j.fence = t.fence)"""
 )
 _end_runs = BulkUpdate(tables.runs, "id", ("ended_at", "outcome", "reason"))
+
+
+def stalls(conn: Connection, task_id: str, session: int) -> int:
+    """Return how many runs of the task stood still in sessions after this one."""
+    found = _stalls.first(conn, f"{task_id}-", f"{task_id}.", session)
+    return int(found[0]) if found is not None else 0
 
 
 def progressed(conn: Connection, ids: Collection[str]) -> set[str]:

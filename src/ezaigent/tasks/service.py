@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Final
@@ -12,6 +13,7 @@ from ezaigent.core.settings import QueueSettings
 from ezaigent.live import LiveBus
 from ezaigent.store import Connection, Database, NewEvent, now
 from ezaigent.tasks import (
+    attempts,
     browsing,
     claiming,
     editing,
@@ -24,6 +26,7 @@ from ezaigent.tasks import (
     submitting,
     why,
 )
+from ezaigent.tasks.attempts import Run
 from ezaigent.tasks.editing import Edit
 from ezaigent.tasks.models import GENERAL, Claim, Message, NewTask, Pulse, QueueStats, Slot, State, Task
 from ezaigent.tasks.pausing import Pauses
@@ -88,11 +91,24 @@ class TaskQueue:
 
     # ------------------------------------------------------------------------------------------ runs
 
-    async def claim(self, worker: str, slots: Sequence[Slot], *, only: Collection[str] | None = None) -> list[Claim]:
-        """Claim a task for each idle agent, as far as there are any; ``only`` restricts it to these task ids."""
+    async def claim(
+        self,
+        worker: str,
+        slots: Sequence[Slot],
+        *,
+        only: Collection[str] | None = None,
+        avoid: Collection[str] = (),
+    ) -> list[Claim]:
+        """Claim a task for each idle agent, as far as there are any; ``only`` restricts it to these task ids.
+
+        Those to ``avoid`` are left to other workers.
+        """
         if not slots:
             return []
-        return await self._db.write(lambda conn: claiming.claim(conn, worker, slots, self._settings, only), apart=True)
+        settings = self._settings
+        return await self._db.write(
+            lambda conn: claiming.claim(conn, worker, slots, settings, only=only, avoid=avoid), apart=True
+        )
 
     async def heartbeat(self, worker: str, runs: Mapping[str, int]) -> Pulse:
         """Prolong the leases of these runs (fence by run id) and say which are lost or to be cancelled."""
@@ -121,9 +137,26 @@ class TaskQueue:
             for claim, result in zip(claims, results, strict=True)
         ]
 
-    async def fail(self, claim: Claim, reason: str, *, retryable: bool = True) -> Task:
-        """End a run that failed: the next attempt waits (exponential backoff, full jitter), or a dead letter."""
-        return await self._end(claim, settling.fail(self._settings, reason, retryable=retryable))
+    async def fail(self, claim: Claim, reason: str, *, retryable: bool = True, stuck: bool = False) -> Task:
+        """End a run that failed: the next attempt waits (exponential backoff, full jitter), or a dead letter.
+
+        ``stuck`` says that it went in circles.
+        """
+        return await self._end(claim, settling.fail(self._settings, reason, retryable=retryable, stuck=stuck))
+
+    async def stalled(self, claim: Claim, reason: str, rungs: Sequence[str]) -> tuple[Task, str]:
+        """End a run that stood still; return its task and what was done: the next of ``rungs``, or a dead letter."""
+
+        def transaction(conn: Connection) -> tuple[TaskRow | StaleFence, str]:
+            move, done = settling.stalled(conn, reason, rungs)
+            results, _ = settling.settle(conn, [claim], move)
+            return results[0], (done or [""])[0]
+
+        result, action = await self._db.write(transaction)
+        if isinstance(result, StaleFence):
+            raise result
+        await self._ring([result] if result.state == State.QUEUED else [])
+        return renewed(claim.task, result), action
 
     async def block(self, claim: Claim, question: str) -> Task:
         """Stop a run that cannot go on without a person's answer."""
@@ -274,6 +307,10 @@ class TaskQueue:
         )
         rows, after = await self._db.read(lambda conn: browsing.page(conn, wanted, limit, before))
         return [as_task(row) for row in rows], after
+
+    async def runs(self, task_id: str) -> builtins.list[Run]:
+        """Return every run of a task with how it ended, oldest first."""
+        return await self._db.read(lambda conn: attempts.runs(conn, _find(conn, task_id).id))
 
     async def why(self, task_id: str) -> str:
         """Return one sentence on what the task waits for or what became of it."""

@@ -79,15 +79,45 @@ def finish(changes: Mapping[str, Change | None]) -> Move:
     return move
 
 
-def fail(settings: QueueSettings, reason: str, *, retryable: bool) -> Move:
-    """Return the move of a run that failed."""
+def fail(settings: QueueSettings, reason: str, *, retryable: bool, stuck: bool = False) -> Move:
+    """Return the move of a run that failed; ``stuck`` says that it went in circles."""
 
     def move(_: Claim, row: TaskRow, now: float) -> tuple[str, list[NewEvent]]:
         again = retryable and row.attempts < (row.max_attempts or settings.max_attempts)
         events = moves.fail(row, now, reason, again_in=backoff(settings, row.attempts) if again else None)
-        return ("cancelled" if row.state == State.CANCELLED else "failed"), events
+        if row.state == State.CANCELLED:
+            return "cancelled", events
+        if stuck:
+            action = "it is tried again" if again else "dead letter"
+            return "stuck", [moves.acted(row, now, "stuck", reason, action), *events]
+        return "failed", events
 
     return move
+
+
+def stalled(conn: Connection, reason: str, rungs: Sequence[str]) -> tuple[Move, list[str]]:
+    """Return the move of a run that stood still, and a list to which what was done is added.
+
+    ``rungs`` are what is done for the first time, the second time, and so on; after the last one it is a dead letter.
+    """
+    done: list[str] = []
+
+    def move(_: Claim, row: TaskRow, now: float) -> tuple[str, list[NewEvent]]:
+        before = queries.stalls(conn, row.id, row.session - row.attempts)
+        if row.cancel_requested or before < len(rungs):
+            done.append(rungs[min(before, len(rungs) - 1)])
+            said = moves.acted(row, now, "stalled", reason, done[-1])
+            events = moves.release(row, now, reason)
+            if row.state == State.QUEUED:
+                row.reason = reason
+        else:
+            done.append("dead letter")
+            said = moves.acted(row, now, "stalled", reason, done[-1])
+            again = f"{reason}, for the {before + 1}th time" if before else reason
+            events = moves.fail(row, now, f"{again}; what it did is kept, change it and retry it", again_in=None)
+        return "stalled", [said, *events]
+
+    return move, done
 
 
 def backoff(settings: QueueSettings, attempts: int) -> float:

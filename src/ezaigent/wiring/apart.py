@@ -19,7 +19,7 @@ from pydantic import SecretStr
 
 from ezaigent.agents import Controls
 from ezaigent.core.settings import Settings
-from ezaigent.fleet import Conductor
+from ezaigent.fleet import Conductor, watch
 from ezaigent.tasks import Claim
 from ezaigent.wiring.services import Services, open_conductor, open_services
 
@@ -56,12 +56,17 @@ async def work(conducting: Conducting = open_conductor) -> None:
     claim = Claim.model_validate(orjson.loads(await reader.readline()))
     controls = Controls()
     async with open_services(settings) as services, conducting(services) as conductor:
-        listening = asyncio.create_task(_obey(reader, controls))
+        runs = {claim.run_id: controls}
+        beside = [
+            asyncio.create_task(_obey(reader, controls)),
+            asyncio.create_task(watch(lambda: runs, settings.recovery, settings.sandbox.timeout)),
+        ]
         try:
             await conductor.conduct(claim, controls)
         finally:
-            listening.cancel()
-            await asyncio.wait([listening])
+            for task in beside:
+                task.cancel()
+            await asyncio.wait(beside)
 
 
 async def _obey(reader: StreamReader, controls: Controls) -> None:

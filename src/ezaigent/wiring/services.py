@@ -244,6 +244,8 @@ async def open_worker(
             conductor=Apart(conductor, services.queue, apart or COMMAND, order(settings)),
             queue_settings=settings.queue,
             fleet_settings=settings.fleet,
+            recovery=settings.recovery,
+            command_limit=settings.sandbox.timeout,
             only=only,
         )
 

@@ -1,4 +1,4 @@
-"""``ezaigent tasks``: list, show, logs, diff, why, cancel, retry, approve, merge."""
+"""``ezaigent tasks``: list, show, logs, diff, why, cancel, edit, retry, approve, merge."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ezaigent.cli.app import app, run, settings
-from ezaigent.cli.output import ago, duration, note, out, print_json, print_line, safe, state_text, table
+from ezaigent.cli.output import ago, duration, note, out, print_error, print_json, print_line, safe, state_text, table
 from ezaigent.core.money import format_usd, nano_usd
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from ezaigent.core.events import Event
     from ezaigent.fleet import TaskView
+    from ezaigent.tasks import Run
 
 tasks = typer.Typer(no_args_is_help=True, help="See and steer tasks.")
 app.add_typer(tasks, name="tasks", rich_help_panel="Work")
@@ -89,9 +90,10 @@ def task_table(views: list[TaskView], *, hide: Collection[str] = ()) -> Table:
 @tasks.command()
 def show(task_id: TaskId, as_json: Json = False) -> None:
     """Show one task."""
-    view, why = run(_show(task_id))
+    view, why, runs = run(_show(task_id))
     if as_json:
-        print_json({**view.model_dump(mode="json"), "why": why})
+        found = [one.model_dump(mode="json") for one in runs]
+        print_json({**view.model_dump(mode="json"), "why": why, "runs": found})
         return
     from rich.table import Table
 
@@ -111,6 +113,7 @@ def show(task_id: TaskId, as_json: Json = False) -> None:
         ("note", safe(view.note)),
         *(("check", f"{'✓' if check.ok else '✗'} {safe(check.command)}") for check in view.checks),
         ("attempts", str(view.attempts)),
+        *((f"run {number}", _run_line(one)) for number, one in enumerate(runs, 1)),
         ("steps", str(view.steps)),
         ("tokens", _tokens(view)),
         ("cost", "unknown" if view.cost_usd is None else format_usd(nano_usd(view.cost_usd))),
@@ -125,6 +128,15 @@ def show(task_id: TaskId, as_json: Json = False) -> None:
     out.print(grid)
 
 
+def _run_line(one: Run) -> str:
+    if one.ended_at is None:
+        how = f"runs since {ago(one.started_at)}"
+    else:
+        how = f"{one.outcome} after {duration(one.ended_at - one.started_at)}, {ago(one.ended_at)}"
+    said = f": {' '.join(one.reason.split())}" if one.reason else ""
+    return safe(f"{one.agent} on {one.worker} {how}, {one.steps} new steps{said}")
+
+
 def _tokens(view: TaskView) -> str:
     usage = view.usage
     if not usage.input_tokens and not usage.output_tokens:
@@ -132,12 +144,13 @@ def _tokens(view: TaskView) -> str:
     return f"{usage.input_tokens:,} in ({usage.cache_read_tokens:,} from cache), {usage.output_tokens:,} out"
 
 
-async def _show(task_id: str) -> tuple[TaskView, str]:
+async def _show(task_id: str) -> tuple[TaskView, str, list[Run]]:
     from ezaigent.wiring import Fleet
 
     async with Fleet.connect(settings=settings()) as fleet:
         handle = await fleet.task(task_id)
-        return await handle.view(), await fleet.services.queue.why(handle.id)
+        queue = fleet.services.queue
+        return await handle.view(), await queue.why(handle.id), await queue.runs(handle.id)
 
 
 @tasks.command()
@@ -232,9 +245,41 @@ def cancel(task_id: TaskId, as_json: Json = False) -> None:
 
 
 @tasks.command()
-def retry(task_id: TaskId, as_json: Json = False) -> None:
-    """Queue a failed, cancelled, blocked or reviewed task again."""
-    _steer("retry", task_id, as_json=as_json)
+def retry(
+    task_ids: Annotated[list[str], typer.Argument(help="Task ids, or the beginnings of some.", metavar="ID…")],
+    as_json: Json = False,
+) -> None:
+    """Queue failed, cancelled, blocked or reviewed tasks again. One that cannot be stops no other."""
+    if len(task_ids) == 1:
+        _steer("retry", task_ids[0], as_json=as_json)
+        return
+    views, refused = run(_retry(task_ids))
+    if as_json:
+        print_json({"items": [view.model_dump(mode="json") for view in views], "refused": refused})
+    else:
+        for view in views:
+            out.print(f"{view.id} is ", state_text(view.state), sep="")
+    for reason in refused.values():
+        print_error(reason)
+    if refused:
+        raise typer.Exit(2)
+
+
+async def _retry(task_ids: list[str]) -> tuple[list[TaskView], dict[str, str]]:
+    from ezaigent.core.errors import UsageError
+    from ezaigent.wiring import Fleet
+
+    views: list[TaskView] = []
+    refused: dict[str, str] = {}
+    async with Fleet.connect(settings=settings()) as fleet:
+        for task_id in task_ids:
+            try:
+                handle = await fleet.task(task_id)
+                await handle.retry(by=getpass.getuser())
+                views.append(await handle.view())
+            except UsageError as error:
+                refused[task_id] = str(error)
+    return views, refused
 
 
 @tasks.command()

@@ -20,6 +20,7 @@ import structlog
 from ezaigent.agents import Controls
 from ezaigent.core.errors import Cancelled, ControlSignal, Drained, StaleFence
 from ezaigent.fleet.conduct import Conductor
+from ezaigent.fleet.recovery.ladder import Elsewhere
 from ezaigent.tasks import Claim, TaskQueue
 
 log = structlog.get_logger(__name__)
@@ -42,11 +43,20 @@ class Apart:
         self._command = command
         self._order = order
 
+    @property
+    def elsewhere(self) -> Elsewhere:
+        """Tasks that this worker leaves to the others for a while."""
+        return self._conductor.elsewhere
+
     async def conduct(self, claim: Claim, controls: Controls) -> None:
         """Run ``claim`` to its end, as ``Conductor.conduct``."""
         if not claim.alone:
             await self._conductor.conduct(claim, controls)
             return
+        with controls.progress.doing("process of its own"):
+            await self._watch_over(claim, controls)
+
+    async def _watch_over(self, claim: Claim, controls: Controls) -> None:
         process = await asyncio.create_subprocess_exec(
             *self._command, stdin=PIPE, stdout=DEVNULL, start_new_session=True
         )
