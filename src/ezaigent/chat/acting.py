@@ -18,6 +18,13 @@ def _steer(kind: type[Steer]) -> Make:
     return make
 
 
+def _spared(match: Match, spelling: Spelling) -> Command | None:
+    found, spared = whom(match["whom"], spelling), whom(match["spared"], spelling)
+    if found is None or spared is None or found.excepted or spared.excepted:
+        return None
+    return Pause(targets=found.targets, excepted=spared.targets)
+
+
 def _all_but(match: Match, spelling: Spelling) -> Command | None:
     found = whom(match["whom"], spelling)
     return Pause(excepted=found.targets) if found and not found.excepted else None
@@ -49,21 +56,30 @@ _FINISHING: Final = r"finish (?:{its})?\s*(?:and|but|,)?(?: then)? ?{rest}"
 QUEUE: Final = templates(
     always(Clear()),
     r"{empty} {queue}",
-    r"{empty} (?:everything|all(?: the)? tasks|all)(?: that is)? (?:in|from|on) {queue}",
+    r"{empty} (?:everything|all(?: the)? tasks|all)(?:(?: that)?(?: is|'s))? (?:in|from|on) {queue}",
+    r"{empty} (?:everything|all tasks|all)(?: that(?: is|'s| are))? (?:queued|waiting|pending)",
     r"{empty} (?:every|all|each)(?: of)?(?: the)?(?: (?:queued|waiting|pending|open))+ (?:tasks?|jobs?|work)",
 )
 TASK: Final = (
-    *templates(_of_task(Cancel), r"{end} {task}"),
+    *templates(
+        _of_task(Cancel),
+        r"{end} {task}",
+        r"(?:get rid of|drop|stop work(?:ing)? on|throw away|call off|abandon) {task}",
+        r"{task} {shall} be (?:cancelled|canceled|aborted|stopped|dropped)",
+    ),
     *templates(
         _of_task(Retry),
         r"(?:retry|rerun|re-run|redo|restart|repeat|requeue) {task}(?: once more)?",
         r"(?:try|run|start|queue|do) {task}(?: (?:again|once more|anew|one more time|another time))?",
         r"give {task} another (?:go|try|chance|attempt)",
+        r"have another (?:go|try) at {task}",
+        r"{task} (?:once more|one more time|anew)",
     ),
     *templates(
         _of_task(Approve),
         r"(?:approve|accept|ok|okay|lgtm|sign off(?: on)?) {task}",
         r"{task}(?: is| looks?)? (?:approved|accepted|ok|okay|good|good to me|great|fine|lgtm)",
+        r"(?:approved|accepted|lgtm)[:,]? {task}",
     ),
 )
 AGENTS: Final = (
@@ -79,25 +95,29 @@ AGENTS: Final = (
         _steer(Pause),
         r"{stop} {whom}",
         r"{whom} {shall}? ?{stop}",
-        r"{whom} (?:hold on|take a break|take five|wait)",
-        r"put {whom} (?:on (?:hold|pause|ice)|to sleep)",
-        r"(?:tell|ask|get|have|let|make) {whom} (?:to )?(?:{stop}|take a break)",
+        r"{whom}[,:]? {shall}? ?(?:{stop}|hold on|take a break|take five|wait|rest)",
+        r"{whom} (?:needs?|gets?|has|have) (?:a )?(?:break|pause|rest)",
+        r"(?:hold on|take a break|take five),? {whom}",
+        r"(?:put )?{whom} (?:on (?:hold|pause|ice)|to sleep)",
+        r"(?:tell|ask|get|have|let|make) {whom} (?:to )?(?:{stop}|take a break|rest|wait)",
     ),
-    *templates(always(Pause()), r"{stop}"),
+    *templates(_spared, r"{stop} {whom},? (?:but|and) (?:leave out|spare|skip) (?P<spared>[^:]+)"),
+    *templates(always(Pause()), r"(?:pause|stop|halt)"),
     *templates(
         _steer(Resume),
         r"{go} {whom}",
-        r"(?:let|have|tell|ask|allow) {whom} (?:to )?(?:{go}|{on}|work|run)",
+        r"(?:let|have|tell|ask|allow|get|send) {whom} (?:to )?(?:{go}|{on}|work|run|going)",
         r"{whom} {shall}? ?(?:resume|continue|{on})",
-        r"{on} {whom}",
+        r"(?:{on}|start working(?: again)?) {whom}",
     ),
-    *templates(always(Resume()), r"(?:resume|continue|unpause|go on|carry on)"),
+    *templates(always(Resume()), r"(?:resume|continue|unpause|go on|carry on|(?:the )?break(?:'s| is) over)"),
 )
 POOLS: Final = (
     *templates(
         _by(+1),
         r"{add} {count}(?: {more})* {pool}",
         r"{count} {more} {pool}",
+        r"(?:bring in|plus|(?:we )?could use) {count}(?: {more})* {pool}",
         r"(?:add|start|launch|hire) (?:one )?(?:more|another) {pool}",
         r"(?:scale|grow) {pool}(?: up)? by {count}",
         r"(?:scale up|grow) {pool}",
@@ -115,6 +135,9 @@ POOLS: Final = (
         r"(?:scale|set|grow|shrink|resize|reduce|increase|bring)(?: up| down)? {pool}(?: up| down)? to"
         r" {count}(?: agents?)?",
         r"(?:run|have|use|keep|make it|(?:i|we) (?:want|need)|there should be) (?:exactly )?{count} {pool}",
+        r"{pool} to {count}(?: agents?)?",
+        r"{count} {pool}",
+        r"(?:size|keep|hold) {pool} (?:at|to) {count}",
         r"no more {pool}",
         r"(?:get rid of|remove|dismiss) (?:all|every) (?:the )?{pool}",
     ),

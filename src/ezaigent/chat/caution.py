@@ -18,7 +18,8 @@ _CONDITION: Final = re.compile(
     r"|next (?:week|month|day)|at \d|in \d+ (?:min|hour|sec)|o'?clock)\b"
 )
 _QUESTION: Final = re.compile(
-    r"^(?:how|what|why|who|whom|whose|when|where|which|is|are|was|were|has|have|had|did|do|does|should|shall|may"
+    r"^(?:how|what|why|who|whom|whose|when|where|which|is|are|was|were|has|had"
+    r"|have (?:you|we|they|i|all|any|the)|did|do|does|should|shall|may"
     r"|might|am)\b"
 )
 _OWN_QUESTION: Final = re.compile(r"^(?:can|could|may|should|shall|must|do|did|have|would) (?:i|we|you have|one)\b")

@@ -16,7 +16,7 @@ from ezaigent.chat.commands import (
     Why,
 )
 from ezaigent.chat.known import Spelling
-from ezaigent.chat.slots import period
+from ezaigent.chat.slots import period, whom
 from ezaigent.chat.templates import Make, Match, Template, always, templates
 
 
@@ -35,6 +35,10 @@ def _states(state: str, words: str, *texts: str) -> tuple[Template, ...]:
     return templates(made, *(text.replace("{state}", f"(?:{words})") for text in texts))
 
 
+def _agents(match: Match, spelling: Spelling) -> Command | None:
+    return Agents() if whom(match["whom"], spelling) else None
+
+
 _WHOLE: Final = r"(?:the |our )?(?:fleet|team|we|things|everything|everyone|it)(?: (?:doing|going|looking))?"
 _ADJECTIVE: Final = (r"(?:{show} )?(?:the )?{state} tasks", r"(?:what|which tasks?|what tasks)(?: is| are|'s)? {state}")
 
@@ -45,6 +49,10 @@ STATUS: Final = templates(
     r"(?:what(?:'s| is)|anything|is anything) (?:going on|happening|up|new)(?: (?:here|in the fleet))?",
     r"what(?:'s| is| are) (?:everyone|everybody|they|the agents|the fleet|the team)(?: all)?"
     r" (?:doing|up to|working on)",
+    r"(?:sitrep|where (?:do|are) we(?: stand| at)?|catch me up|fill me in|bring me up to date)",
+    r"(?:is )?(?:all|everything) (?:good|ok|okay|fine|well)(?: (?:over )?there)?",
+    r"(?:a |any )?(?:quick |short )?(?:updates?|news|report)"
+    r"(?: (?:on|about|of|from) (?:the |our )?(?:fleet|team|agents))?",
 )
 QUEUE: Final = templates(
     always(Queue()),
@@ -53,8 +61,12 @@ QUEUE: Final = templates(
     r"(?:is|are) {queue} (?:empty|full|long|deep|big)",
     r"how (?:many|much) (?:tasks?|work|jobs?)(?: (?:is|are))?(?: (?:still|left|there))*"
     r" (?:queued|waiting|pending|open|left|in the queue)",
-    r"what(?:'s| is)(?: (?:left|still|waiting|queued))* (?:in|on) {queue}",
-    r"(?:what(?:'s| is)|is (?:there )?anything|anything|something) (?:still )?(?:queued|waiting|pending)",
+    r"what(?:'s|s| is)(?: (?:left|still|waiting|queued))* (?:in|on) {queue}",
+    r"(?:how many|number of|count of|count) (?:the )?(?:tasks?|jobs?)(?: (?:are|is))?"
+    r" (?:lined up|in line|in {queue}|to do|to be done|ahead)",
+    r"are we (?:falling behind|behind|keeping up|on top of things)",
+    r"(?:what(?:'s|s| is)|is (?:there )?anything|anything|something) (?:still )?(?:queued|waiting|pending|lined up)"
+    r"(?: (?:rn|there))?",
 )
 AGENTS: Final = templates(
     always(Agents()),
@@ -62,8 +74,13 @@ AGENTS: Final = templates(
     r"(?:who|which agents?)(?:'s| is| are)"
     r" (?:working|idle|busy|online|active|paused|running|free|there|offline|available)",
     r"(?:what|which) agents?(?: (?:are there|do we have|exist|are there now))?",
-    r"who(?:'s| is) (?:there|here|around)",
+    r"who(?:'s| is|'ve we got| have we(?: got)?| do we have) ?(?:there|here|around|today|now)?",
+    r"(?:is |are )?(?:any ?one|any ?body|some ?one|any|any of the)(?: agents?)?"
+    r" (?:working|idle|busy|online|active|paused|running|free|there|offline|available)",
+    r"how many (?:agents?|of us|workers?)(?: (?:are|do we have|have we))?"
+    r"(?: (?:there|running|working|idle|busy|online|paused))?",
 )
+AGENTS_BY_NAME: Final = templates(_agents, r"{show} {whom}")
 TASK: Final = (
     *templates(
         _of_task(ShowTask),
@@ -73,6 +90,10 @@ TASK: Final = (
         r" (?:of|on|about|for) {task}",
         r"how(?: is|'s| far is| far along is) {task}(?: (?:going|doing|coming along|now))?",
         r"what(?:'s| is) (?:happening|going on|the (?:status|state)|up|new) (?:with|of|on|in) {task}",
+        r"(?:any|what) (?:news|progress|updates?)(?: (?:on|about|of|from|with|for))? {task}",
+        r"where(?: is|'s) {task}(?: (?:at|now))?",
+        r"is {task} (?:done|ready|finished|running|there|through|ok|queued)(?: (?:yet|already|now))?",
+        r"has {task} (?:finished|ended|started|begun|run)(?: (?:yet|already|now))?",
     ),
     *templates(
         _of_task(Why),
@@ -117,11 +138,14 @@ COST: Final = (
         r"what (?:does|did|has|will) (?:it|this|that|the fleet|all this)(?: all)? costs?",
         r"(?:how much|what)(?: money)?(?: (?:did|have|do|has|does))? {us}(?: (?:all|have))? {spent}(?: money)?",
         r"what(?:'s| is| was) (?:the|our) {bill}",
+        r"(?:what(?:'s| is) the damage|show me the money|what are we (?:paying|spending))",
+        r"how much(?: is it)?(?: so far)?",
     ),
     *templates(
         _cost,
         r"(?:{show} )?(?:the |our )*{bill}(?: (?:of|for|in|on))?(?: the)? {period}",
         r"(?:{show} )?(?:the |our )*{period} {bill}",
+        r"how much(?: (?:for|in|is it))? {period}",
         r"(?:how much|what)(?: money)?(?: (?:did|have|do|has|does))? {us}(?: (?:all|have))? {spent}(?: money)?"
         r"(?: (?:in|over|during|for))? {period}",
         r"(?:how much|what) (?:did|does|has|was|were)(?: the)? {period} costs?(?: us)?",
@@ -131,11 +155,12 @@ COST: Final = (
 )
 HELP: Final = templates(
     always(Help()),
-    r"(?:help|help me|\?|commands|usage|manual)",
+    r"(?:help|help me|\?|commands|manual)",
     r"(?:what|which)(?: things)? (?:can|could) (?:i|you|we) (?:say|do|ask|type|write)(?: here)?",
-    r"(?:{show} |what |which )(?:the )?commands(?: are there| do you know| exist)?",
-    r"how (?:does (?:this|it) work|do i use (?:this|it|you))",
+    r"(?:{show} |what |which )(?:are )?(?:the )?commands(?: are there| do you know| exist)?",
+    r"how (?:does (?:this|it) work|(?:do|can) i (?:use|talk to|speak to|work with) (?:this|it|you|the fleet))",
+    r"(?:i'?m|i am) (?:lost|stuck|new here)",
 )
 
-LOOKING: Final = (*STATUS, *QUEUE, *AGENTS, *TASK, *TASKS, *COST, *HELP)
+LOOKING: Final = (*STATUS, *QUEUE, *AGENTS, *TASK, *TASKS, *AGENTS_BY_NAME, *COST, *HELP)
 """All of them, in the order in which they are tried."""

@@ -7,15 +7,17 @@ from typing import Final, Literal
 
 from ezaigent.chat.commands import Submit
 from ezaigent.chat.known import Spelling
+from ezaigent.chat.slots import TASK
 
 Priority = Literal["critical", "high", "normal", "low"]
 
 _WORK: Final = (
-    "fix|repair|resolve|mend|debug|add|write|implement|create|make|build|develop|refactor|rewrite|restructure|rename|move|"
-    "update|upgrade|bump|document|describe|optimi[sz]e|translate|port|migrate|convert|replace|change|improve|investigate|"
-    "test|cover|extract|split|merge|introduce|support|format|sort|tidy|clean up|polish|simplify|speed up|profile|"
-    "validate|verify|check|review|audit|generate|set up|configure|integrate|expose|handle|log|cache|deprecate|pin|"
-    "annotate|type|lint|mock|benchmark|adapt|extend|reduce|enable|disable|allow|ensure|find|analy[sz]e|draft|prepare|remove"
+    "fix|repair|resolve|mend|debug|add|write|implement|create|make|build|develop|refactor|rewrite|restructure|"
+    "rename|move|update|upgrade|bump|document|describe|optimi[sz]e|translate|port|migrate|convert|replace|"
+    "change|improve|investigate|test|cover|extract|split|merge|introduce|support|format|sort|tidy|clean up|"
+    "polish|simplify|speed up|profile|validate|verify|check|review|audit|generate|set up|configure|integrate|"
+    "expose|handle|log|cache|deprecate|pin|annotate|look into|look at|have a look at|take care of|type|lint|"
+    "mock|benchmark|adapt|extend|reduce|enable|disable|allow|ensure|find|analy[sz]e|draft|prepare|remove"
 )
 _WORK_WITH_PLACE: Final = "delete|drop|clear|stop|cancel|kill|scale|pause|resume|empty|drain|start|run|purge|let"
 """Verbs that also steer the fleet: they ask for work only where a repository is named."""
@@ -36,9 +38,14 @@ _BY_TAIL: Final = re.compile(
     re.IGNORECASE,
 )
 _BY_HEAD: Final = re.compile(
-    r"(?:(?:let|have|get|ask|use|tell|make|i want|i need|i would like|i'd like|want) (?:the |a )?(?P<a>[\w-]+)"
-    r"(?: agents?)?"
-    r" (?:to )?|(?:the |a )?(?P<b>[\w-]+)(?: agents?)? (?:should|shall|can|must|could|may) )(?=[a-z])",
+    r"(?:(?:let|have|get|ask|use|tell|make|i want|i need|i would like|i'd like|want|assign(?: it)? to|could|can|would)"
+    r" (?:the |a )?(?P<a>[\w-]+)(?: agents?)?(?: please|:)? (?:to )?"
+    r"|(?:the |a )?(?P<b>[\w-]+)(?: agents?)?(?:[,:]| should| shall| can| must| could| may)(?: please)? )(?=[a-z])",
+    re.IGNORECASE,
+)
+_WISH: Final = re.compile(
+    r"(?:(?:we|you|they|some ?one|some ?body) (?:should|must|need to|have to|ought to|could|please)|it is time to)"
+    r"(?: please| also| really)? ",
     re.IGNORECASE,
 )
 _PRIORITY: Final = re.compile(
@@ -61,9 +68,11 @@ _NEW: Final = re.compile(
 _ASKED_LAST: Final = re.compile(
     r"(?P<what>.+?)[,;.]\s*(?:and |so )?(?:please |can you |could you )?"
     r"(?:fix|build|repair|do|implement|add|solve|change|make|write|handle)"
-    r" (?:it|that|this)",
+    r" (?:it|that|this|them)(?: please)?",
     re.IGNORECASE | re.DOTALL,
 )
+_ABOUT_TASK: Final = re.compile(rf"[\w ]{{1,20}} {TASK}", re.IGNORECASE)
+"""A verb and a task's id: about that task, no work of its own."""
 _STARTS: Final = re.compile(rf"(?:{_WORK})\b", re.IGNORECASE)
 _STARTS_WITH_PLACE: Final = re.compile(rf"(?:{_WORK_WITH_PLACE})\b", re.IGNORECASE)
 
@@ -71,13 +80,14 @@ _STARTS_WITH_PLACE: Final = re.compile(rf"(?:{_WORK_WITH_PLACE})\b", re.IGNORECA
 def work(text: str, spelling: Spelling) -> Submit | None:
     """Read a request for work; None where it is none. ``text`` is without politeness."""
     said, told_so = _taken(_NEW, text)
+    said, _ = _taken(_WISH, said)
     said, priority = _priority(said)
     said, repo = _repo(said)
     said, profile = _profile(said, spelling)
     if repo is None:
         said, repo = _repo(said)
     said = " ".join(said.split()).strip(" ,;:-")
-    if not said:
+    if not said or _ABOUT_TASK.fullmatch(said):
         return None
     last = _ASKED_LAST.fullmatch(said)
     starts = _STARTS.match(said) or (repo is not None and _STARTS_WITH_PLACE.match(said))

@@ -32,6 +32,8 @@ TELLING: Final = (
         r"(?:message|msg|tell|write(?: to)?|say to|note to|send|let|inform|dm) {whom}(?: (?:a message|know))?(?: that)?"
         r"\s*[:]\s*{text}",
         r"(?:let|make sure) {whom} know(?:s)?(?: that)?,? {text}",
+        r"(?:a )?(?:note|message|word|heads[- ]up) (?:for|to) {whom}[:,]\s*{text}",
+        r"(?P<whom>[a-z][\w-]*-\d+),\s*{text}",
         r"send (?:a message |this )?to {whom}[:,]\s*{text}",
         r"(?P<whom>[\w*-]+(?: agents)?)(?:\s+(?:agents?|pool))?\s*:\s*{text}",
     ),

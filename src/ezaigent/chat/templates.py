@@ -28,7 +28,7 @@ PARTS: Final = {
     "go": r"(?:resume|unpause|continue|restart|start|unfreeze|wake(?: up)?|reactivate)",
     "on": r"(?:go on|go ahead|carry on|(?:get |go )?back to work|work again|keep (?:working|going))",
     "end": r"(?:cancel|abort|kill|stop|terminate)",
-    "empty": r"(?:clear|empty|flush|purge|wipe|clean out|delete|remove|drop|cancel)",
+    "empty": r"(?:clear|empty|flush|purge|wipe|clean(?: out| up)?|nuke|throw away|delete|remove|drop|cancel)",
     "queue": r"(?:the |our |my |whole |entire |task )*(?:queue|backlog)",
     "shall": r"(?:can|may|should|must|shall|will)",
     "rest": r"(?:stop|quit|leave|take no (?:more|new|further)(?: tasks?| work)?)",
