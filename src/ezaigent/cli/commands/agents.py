@@ -31,13 +31,17 @@ _SIGN = {
 @agents.command("list")
 def list_(as_json: Json = False) -> None:
     """List the agents of all live workers, and paused ones."""
-    views = run(_list())
+    views, said = run(_list())
     if as_json:
-        print_json({"items": [view.model_dump(mode="json") for view in views]})
-    elif not views:
-        note("no agents; start some with: ezaigent up")
-    else:
+        print_json({"items": [view.model_dump(mode="json") for view in views], "pauses": said})
+        return
+    if views:
         out.print(agent_table(views))
+    else:
+        note("no agents; start some with: ezaigent up")
+    for paused, words in ((True, "paused until resumed"), (False, "resumed by name in spite of that")):
+        if targets := [target for target, held in said.items() if held is paused]:
+            note(f"{words}: {', '.join('all' if target == '*' else target for target in sorted(targets))}")
 
 
 def agent_table(views: list[AgentView]) -> object:
@@ -59,11 +63,11 @@ def agent_table(views: list[AgentView]) -> object:
     return table(("agent", "status", "task", "title", "sandbox", *(("worker", "seen") if wide else ())), rows)
 
 
-async def _list() -> list[AgentView]:
+async def _list() -> tuple[list[AgentView], dict[str, bool]]:
     from ezaigent.wiring import Fleet
 
     async with Fleet.connect(settings=settings()) as fleet:
-        return await fleet.agents()
+        return await fleet.agents(), dict((await fleet.services.queue.pauses()).said)
 
 
 @agents.command()
