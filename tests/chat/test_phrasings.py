@@ -38,7 +38,11 @@ FRAMES = (
 """Ways to speak about an order without giving it."""
 
 
-@pytest.mark.parametrize(("part", "least"), [("tuned", 1.0), ("held_out", 0.95)])
+PARTS = {"tuned": 1.0, "later": 0.95, "held_out": 0.95, "unseen": 0.7}
+"""The parts of the corpus and how much of each must be right at least; each file says what its figure is worth."""
+
+
+@pytest.mark.parametrize(("part", "least"), PARTS.items())
 def test_phrasings_are_understood_and_none_does_harm(part: str, least: float) -> None:
     phrasings = load(part)
     results = [(phrasing, understand(phrasing.say, KNOWN).command) for phrasing in phrasings]
@@ -62,7 +66,7 @@ def test_an_order_that_is_only_spoken_about_is_never_taken() -> None:
     """Every destructive phrasing inside every frame, sentences only: what begins with a slash is an order."""
     orders = [
         one.say
-        for part in ("tuned", "held_out")
+        for part in PARTS
         for one in load(part)
         if not one.say.startswith("/") and (command := understand(one.say, KNOWN).command) and destructive(command)
     ]
