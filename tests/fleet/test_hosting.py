@@ -57,12 +57,14 @@ async def test_a_worker_takes_no_more_than_it_has_room_for(scene: Scene) -> None
         await order(person, 1, "mechanic")
         await until_idle(person, "claude-1", "claude-2")
         assert fleet.worker is not None
-        assert fleet.worker.info.free == 0
+        worker = fleet.worker
+        await until(lambda: worker.info.free == 0, what="it knows that it is full")
         async with hosting(scene) as other:
             await until_idle(person, "claude-1", "claude-2", "claude-3")
             assert other.worker is not None
-            assert other.worker.info.agents == ("claude-3",)
-            assert other.worker.info.free is None
+            more = other.worker
+            await until(lambda: more.info.agents == ("claude-3",), what="the other one has the rest")
+            assert more.info.free is None
         waiting = {seat.agent for seat in await all_seats(person) if seat.worker is None}
         assert waiting == {"claude-3", "mechanic-1"}
 

@@ -34,7 +34,7 @@ def workers_of(parent: int) -> list[psutil.Process]:
 
 async def until_idle(fleet: Fleet, *names: str) -> None:
     async def idle() -> bool:
-        return [view.name for view in await fleet.agents() if view.status == "idle"] == list(names)
+        return sorted(view.name for view in await fleet.agents() if view.status == "idle") == list(names)
 
     await until(idle, within=90, what=f"{names} are idle")
 
@@ -95,7 +95,7 @@ async def test_a_rolling_restart_of_all_workers_fails_no_task(
     for one in old:
         await one.ready()
     async with scene.client() as person:
-        handles = [await person.submit("Write the log.", scene.repo, checks=(CHECK,)) for _ in range(8)]
+        handles = [await person.submit(f"Write log {number}.", scene.repo, checks=(CHECK,)) for number in range(8)]
         for number, one in enumerate(old):
             requests = len(server.requests)
             new = workers.worker(scene, pools="claude=2")

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from ezaigent.core.errors import UsageError
+from ezaigent.core.errors import LauncherError, UsageError
 from ezaigent.costs import CostBook
 from ezaigent.fleet import InlineLauncher, KubernetesLauncher, PackedLauncher
+from ezaigent.fleet.launchers import kubernetes
 from ezaigent.live import MemoryBus
 from ezaigent.store import Database, EventLog
 from ezaigent.tasks import TaskQueue
@@ -64,11 +65,23 @@ async def test_a_shared_store_has_launchers_everywhere(
         launcher = open_launcher(inside, ["claude"])
         assert isinstance(launcher, KubernetesLauncher)
         await launcher.close()
+    account = tmp_path / "account"
+    account.mkdir()
+    for name, text in (("token", "secret\n"), ("namespace", "fleet"), ("ca.crt", "")):
+        (account / name).write_text(text)
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "fd00::1")
     monkeypatch.setenv("KUBERNETES_SERVICE_PORT", "443")
     async with services(tmp_path, postgres_database, kind="kubernetes") as pod:
         with pytest.raises(UsageError, match="not in a pod"):
             open_launcher(pod, ["claude"])
+        monkeypatch.setattr(kubernetes, "ACCOUNT", account)
+        launcher = open_launcher(pod, ["claude"])
+        assert isinstance(launcher, KubernetesLauncher)
+        token = launcher._token  # pyright: ignore[reportPrivateUsage]
+        assert token() == "secret"
+        (account / "token").unlink()
+        with pytest.raises(LauncherError, match="cannot be read"):
+            token()
 
 
 def test_a_container_gets_the_addresses_and_the_keys_and_nothing_of_this_machine(tmp_path: Path) -> None:
