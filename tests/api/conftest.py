@@ -8,7 +8,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Generator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,7 +62,7 @@ def tokens_in(home: Path) -> dict[str, str]:
     async def make() -> dict[str, str]:
         async with Fleet.connect(home) as fleet:
             accounts = Accounts(fleet.services.db)
-            made = {}
+            made: dict[str, str] = {}
             for scope in SCOPES:
                 made[scope] = (
                     await accounts.create_token(scope, scope, owner=None, days=None, by="test", address="test")
@@ -127,7 +127,7 @@ class Inside:
 
 
 @asynccontextmanager
-async def inside(settings: Settings, *, port: int = 0) -> AsyncIterator[Inside]:
+async def inside(settings: Settings, *, port: int = 0) -> AsyncGenerator[Inside]:
     """Serve in this process."""
     async with Fleet.connect(settings=settings) as fleet:
         accounts = Accounts(fleet.services.db)

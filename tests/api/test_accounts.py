@@ -60,11 +60,11 @@ async def test_the_last_administrator_stays(db: Database) -> None:
     await accounts.add_user("anna", PASSWORD, "admin", **HERE)
     await accounts.add_user("ben", PASSWORD, "viewer", **HERE)
     with pytest.raises(ConflictError, match="last administrator"):
-        await accounts.remove_user("anna", **HERE)
+        await accounts.remove_user("anna", by="test", address="here")
     with pytest.raises(NotFoundError):
-        await accounts.remove_user("nobody", **HERE)
-    await accounts.remove_user("ben", **HERE)
-    await accounts.remove_user("anna", **HERE, keep_admin=False)
+        await accounts.remove_user("nobody", by="test", address="here")
+    await accounts.remove_user("ben", by="test", address="here")
+    await accounts.remove_user("anna", by="test", address="here", keep_admin=False)
     assert await accounts.users() == []
 
 
@@ -90,7 +90,7 @@ async def test_tokens(db: Database) -> None:
     await accounts.create_token("other", "read", owner=None, days=None, **HERE)
     with pytest.raises(ConflictError, match="2 tokens are named"):
         await accounts.revoke("other", owner=None, **HERE)
-    await accounts.remove_user("anna", **HERE)
+    await accounts.remove_user("anna", by="test", address="here")
     assert {view.name for view in await accounts.tokens()} == {"other"}
     assert (await accounts.by_token(other)) is not None
     with pytest.raises(UsageError):

@@ -20,13 +20,14 @@ from ezaigent.core.events import Event
 from ezaigent.store import Database, EventLog, NewEvent, emit_many
 
 
-async def say(db: Database, count: int, **more: Any) -> None:
+async def say(
+    db: Database, count: int, *, task_id: str = "t", agent: str | None = None, text: str | None = None
+) -> None:
     """Write events that count up."""
-    await db.write(
-        lambda conn: emit_many(
-            conn, [NewEvent("run.step", **{"task_id": "t", "data": {"n": number}, **more}) for number in range(count)]
-        )
-    )
+    rows = [
+        NewEvent("run.step", task_id=task_id, agent=agent, data={"n": number, "text": text}) for number in range(count)
+    ]
+    await db.write(lambda conn: emit_many(conn, rows))
 
 
 async def sequence(db: Database, kind: str | None = None) -> list[int]:
@@ -125,6 +126,7 @@ async def test_a_restarted_server_leaves_no_gap_and_no_duplicate(tmp_path: Path)
     written = asyncio.create_task(_write_until(db, stop))
     clients: list[asyncio.Task[None]] = []
     got: list[list[int]] = [[] for _ in range(20)]
+    numbers: list[int] = []
     try:
         for round_ in range(3):
             async with inside(settings, port=port) as served:
@@ -184,7 +186,7 @@ async def test_a_client_that_takes_nothing_holds_back_nobody(served: Inside) -> 
         quick = asyncio.create_task(collect(client, 6000, kind="run.step", seconds=60))
         await until_streams(served, 2)
         for _ in range(12):
-            await say(served.db, 500, data={"n": 1, "text": "x" * 2000})
+            await say(served.db, 500, text="x" * 2000)
         assert len(await quick) == 6000
     assert not reader.at_eof()
     writer.close()

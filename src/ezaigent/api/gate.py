@@ -73,7 +73,7 @@ class Gate:
         self._accounts = accounts
         self._names = frozenset(name.lower() for name in (*settings.names, "localhost", settings.host))
         self._callers = Buckets(settings.rate, 4 * settings.rate)
-        self._strangers = Buckets(*(settings.rate * part for part in _STRANGERS))
+        self._strangers = Buckets(_STRANGERS[0] * settings.rate, _STRANGERS[1] * settings.rate)
         self._routes = routes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

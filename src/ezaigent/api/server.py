@@ -7,6 +7,7 @@ import contextlib
 import errno
 import ipaddress
 import socket
+import sys
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager
 from typing import Final
@@ -22,6 +23,11 @@ from ezaigent.core.errors import UnavailableError, UsageError
 _HEADERS: Final = 32 * 1024
 _GRACE: Final = 10
 """Seconds that answers under way get when the server stops."""
+
+
+_SWITCH: Final = 0.0005
+"""Seconds after which a busy thread gives Python's lock to one that waits, in place of 0.005. Reads run in threads and
+ask for the lock at every row; streams keep the loop busy."""
 
 
 class _Uvicorn(uvicorn.Server):
@@ -82,6 +88,8 @@ async def serving(back: Backstage, *, host: str, port: int) -> AsyncGenerator[Se
                 )
             )
             running = asyncio.create_task(inner.serve([bound]), name="http server")
+            usual = sys.getswitchinterval()
+            sys.setswitchinterval(_SWITCH)
             try:
                 while not inner.started and not running.done():  # noqa: ASYNC110 - it tells no other way
                     await asyncio.sleep(0.005)
@@ -90,6 +98,7 @@ async def serving(back: Backstage, *, host: str, port: int) -> AsyncGenerator[Se
                     raise UnavailableError(f"the server ended before it was ready on {host}:{port}")
                 yield Server(stage, inner, host, bound.getsockname()[1])
             finally:
+                sys.setswitchinterval(usual)
                 stage.fanout.close()
                 inner.should_exit = True
                 await running

@@ -1,7 +1,8 @@
 """Lists of tasks page by page, as fast in a hundred thousand tasks as in ten.
 
 What an index holds in order (all tasks, a state's, newest first) is read from the cursor on. What it does not hold
-(profile, repository, words) is looked for in a window of that, so a page may be short, or empty, before the end.
+(profile, repository, words) is looked for among the next few thousand tasks, so a page may be short, or empty, before
+the end.
 """
 
 from __future__ import annotations
@@ -20,12 +21,19 @@ _WINDOW: Final = 10_000
 
 _all = Sql("SELECT id, created_at FROM tasks WHERE id < $1 ORDER BY id DESC LIMIT $2")
 _state = Sql("SELECT id, created_at FROM tasks WHERE state = $3 AND id < $1 ORDER BY id DESC LIMIT $2")
+# One row for thousands: each row that is fetched hands Python's lock over and gets it back.
+_edge = Sql(
+    """SELECT count(*), min(id), min(created_at) FROM (
+    SELECT id, created_at FROM tasks WHERE id < $1 ORDER BY id DESC LIMIT $2) AS near"""
+)
 _matching = Sql(
     r"""SELECT id FROM tasks
-    WHERE id IN [$1] AND (CAST($2 AS TEXT) IS NULL OR profile = $2) AND (CAST($3 AS TEXT) IS NULL OR project = $3)
-    AND (CAST($4 AS TEXT) IS NULL
-        OR lower(title) LIKE lower($4) ESCAPE '\' OR lower(prompt) LIKE lower($4) ESCAPE '\')
-    ORDER BY id DESC LIMIT $5"""
+    WHERE id < $1 AND id >= $2 AND (CAST($3 AS double precision) IS NULL OR created_at >= $3)
+    AND (CAST($4 AS TEXT) IS NULL OR profile = $4) AND (CAST($5 AS TEXT) IS NULL OR project = $5)
+    AND (CAST($6 AS TEXT) IS NULL
+        OR lower(title) LIKE lower($6) ESCAPE '\' OR lower(prompt) LIKE lower($6) ESCAPE '\')
+    AND (CAST($7 AS integer) = 0 OR state IN [$8])
+    ORDER BY id DESC LIMIT $9"""
 )
 
 _LAST: Final = "~"
@@ -49,18 +57,15 @@ class Wanted(NamedTuple):
 
 def page(conn: Connection, wanted: Wanted, limit: int, before: str | None) -> tuple[list[FullRow], str | None]:
     """Return a page of tasks, newest first, and the cursor of the next one; None at the end."""
-    most = _WINDOW if wanted.narrow else limit + 1
-    seen = list(islice(_newest(conn, wanted.states, before or _LAST, most), most))
+    choose = _searched if wanted.narrow else _listed
+    ids, after = choose(conn, wanted, limit, before or _LAST)
+    return queries.by_ids(conn, ids), after
+
+
+def _listed(conn: Connection, wanted: Wanted, limit: int, before: str) -> tuple[list[str], str | None]:
+    seen = list(islice(_newest(conn, wanted.states, before, limit + 1), limit + 1))
     fresh = [task_id for task_id, at in seen if wanted.since is None or at >= wanted.since]
-    ended = len(seen) < most or len(fresh) < len(seen)  # older ones are no fresher
-    if wanted.narrow:
-        like = None if wanted.text is None else f"%{_escaped(wanted.text)}%"
-        found = [row[0] for row in _matching.all(conn, fresh, wanted.profile, wanted.project, like, limit + 1)]
-    else:
-        found = fresh
-    shown = found[:limit]
-    after = shown[-1] if len(found) > limit else None if ended or not fresh else fresh[-1]
-    return queries.by_ids(conn, shown), after
+    return fresh[:limit], fresh[limit - 1] if len(fresh) > limit else None
 
 
 def _newest(conn: Connection, states: Sequence[str] | None, before: str, most: int) -> Iterable[tuple[str, float]]:
@@ -69,6 +74,22 @@ def _newest(conn: Connection, states: Sequence[str] | None, before: str, most: i
         return [(row[0], row[1]) for row in _all.all(conn, before, most)]
     lists = [[(row[0], row[1]) for row in _state.all(conn, before, most, state)] for state in dict.fromkeys(states)]
     return heapq.merge(*lists, reverse=True)
+
+
+def _searched(conn: Connection, wanted: Wanted, limit: int, before: str) -> tuple[list[str], str | None]:
+    edge = _edge.first(conn, before, _WINDOW)
+    assert edge is not None
+    count, last, oldest = edge
+    if not count:
+        return [], None
+    like = None if wanted.text is None else f"%{_escaped(wanted.text)}%"
+    states = list(wanted.states or ())
+    given = (before, last, wanted.since, wanted.profile, wanted.project, like, len(states), states, limit + 1)
+    found = [str(row[0]) for row in _matching.all(conn, *given)]
+    ended = count < _WINDOW or (wanted.since is not None and oldest < wanted.since)  # older ones are no fresher
+    if len(found) > limit:
+        return found[:limit], found[limit - 1]
+    return found, None if ended else str(last)
 
 
 def _escaped(text: str) -> str:
