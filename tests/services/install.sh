@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs what the tests need beyond Python wheels: Redis 7, bubblewrap and git. Safe to run again; never fails the build.
+# Installs what the tests need beyond Python wheels: Redis 7, bubblewrap, git, Chromium. Safe to run again; never fails the build.
 missing=""
 if ! { command -v redis-server >/dev/null 2>&1 && ! redis-server --version | grep -q 'v=[1-6]\.' || [ -x /usr/bin/redis-server ]; }; then
     missing="redis-server"
@@ -7,17 +7,26 @@ fi
 command -v bwrap >/dev/null 2>&1 || missing="$missing bubblewrap"
 command -v git >/dev/null 2>&1 || missing="$missing git"
 missing=${missing# }
-[ -n "$missing" ] || exit 0
+browser=chromium
+for one in chromium chromium-browser google-chrome; do
+    command -v "$one" >/dev/null 2>&1 && browser=""
+done
+[ -n "$missing$browser" ] || exit 0
 
 say_skipped() {
-    echo "tests: $missing not installed ($1); tests that need it are skipped" >&2
-    exit 0
+    echo "tests: $1 not installed ($2); tests that need it are skipped" >&2
 }
 
-command -v apt-get >/dev/null 2>&1 || say_skipped "no apt-get here"
 as_root=""
+if ! command -v apt-get >/dev/null 2>&1; then
+    say_skipped "$missing $browser" "no apt-get here"
+    exit 0
+fi
 if [ "$(id -u)" -ne 0 ]; then
-    sudo -n true >/dev/null 2>&1 || say_skipped "neither root nor passwordless sudo"
+    if ! sudo -n true >/dev/null 2>&1; then
+        say_skipped "$missing $browser" "neither root nor passwordless sudo"
+        exit 0
+    fi
     as_root="sudo -n"
 fi
 
@@ -25,8 +34,12 @@ install() {
     # A policy that says no keeps Debian from starting the server that it installs.
     # shellcheck disable=SC2086 # words on purpose
     $as_root env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 \
-        apt-get install -y -qq --no-install-recommends $missing >/dev/null 2>&1
+        apt-get install -y -qq --no-install-recommends $1 >/dev/null 2>&1
 }
 
-install || { $as_root apt-get update -qq >/dev/null 2>&1; install; } || say_skipped "apt-get could not"
+# The browser by itself: where it cannot be had, the rest still can.
+for wanted in "$missing" "$browser"; do
+    [ -n "$wanted" ] || continue
+    install "$wanted" || { $as_root apt-get update -qq >/dev/null 2>&1; install "$wanted"; } || say_skipped "$wanted" "apt-get could not"
+done
 exit 0

@@ -38,7 +38,8 @@ async def setup_done(request: Request, on: On, address: Address) -> Response:
     fields = {name: values[0] for name, values in parse_qs((await request.body()).decode(errors="replace")).items()}
     token = fields.get("token", "")
     answer = _page(
-        "<h1>Ez Aigent</h1><p>You are signed in. <a href=/>Go on to the dashboard</a>. The API is under <code>/api/v1</code>.</p>"
+        "<h1>Ez Aigent</h1><p>You are signed in. <a href=/>Go on to the dashboard</a>. "
+        "The API is under <code>/api/v1</code>.</p>"
     )
     try:
         given = Setup(token=token, name=fields.get("name", ""), password=fields.get("password", ""))

@@ -1,0 +1,131 @@
+"""The main job in a browser: set up, submit, watch, read the change, approve."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from playwright.sync_api import Browser, expect
+from tests.api.conftest import PASSWORD
+from tests.web.conftest import NARROW, Site, stop
+
+pytestmark = pytest.mark.timeout(300)
+
+
+def test_a_person_sets_up_submits_watches_reads_the_change_and_approves(site: Site) -> None:
+    page = site.set_up()
+    expect(page.locator("[data-connection]")).to_have_attribute("data-connection", "live")
+    expect(page.get_by_role("table", name="Agents")).to_contain_text("mechanic-3")
+
+    task = site.submit(page, "Remove unused imports in shop/tax.py", "python3 -m unittest -q tests.test_tax")
+    expect(page.locator("[data-why]")).to_contain_text("waits for a person to review", timeout=90_000)
+    expect(page.get_by_text("python3 -m unittest -q tests.test_tax")).to_be_visible()
+
+    page.get_by_role("link", name="log").click()
+    expect(page.get_by_role("table", name="Log of the task")).to_contain_text("task.review")
+
+    page.get_by_role("link", name="diff").click()
+    change = page.get_by_role("region", name="shop/tax.py", exact=True)
+    expect(change).to_contain_text("-import")
+    page.get_by_role("button", name="Side by side").click()
+    expect(change.locator("tr").filter(has_text="import").first.locator("td")).to_have_count(4)
+
+    page.get_by_role("button", name="Approve").click()
+    expect(page.locator("[data-why]")).to_contain_text("is done")
+    page.goto(f"{site.url}/#/tasks?state=done,failed,cancelled")
+    row = page.get_by_role("row").filter(has_text="Remove unused imports")
+    expect(row).to_contain_text("done")
+    assert row.get_by_role("link").get_attribute("href") == f"#/tasks/{task}"
+    assert site.problems == []
+
+
+def test_a_paused_pool_takes_no_task_until_it_is_resumed(site: Site) -> None:
+    page = site.set_up()
+    page.get_by_role("button", name="Pause pool mechanic").click()
+    agents = page.get_by_role("table", name="Agents")
+    expect(agents.get_by_text("paused")).to_have_count(3)
+
+    site.submit(page, "Format the code in shop/")
+    expect(page.locator("[data-why]")).to_contain_text("paused")
+    page.goto(f"{site.url}/#/queue")
+    expect(page.get_by_role("table", name="Waiting tasks")).to_contain_text("Format the code")
+
+    page.goto(f"{site.url}/#/")
+    page.get_by_role("button", name="Resume pool mechanic").click()
+    page.goto(f"{site.url}/#/tasks")
+    expect(page.get_by_role("row").filter(has_text="Format the code")).to_contain_text("review", timeout=90_000)
+    assert site.problems == []
+
+
+def test_a_task_can_be_cancelled_and_retried_after_a_question(site: Site) -> None:
+    page = site.set_up()
+    page.get_by_role("button", name="Pause pool mechanic").click()
+    site.submit(page, "Format the code in shop/")
+    page.get_by_role("button", name="Cancel", exact=True).click()
+    page.get_by_role("button", name="Cancel the task").click()
+    expect(page.locator("[data-why]")).to_contain_text("was cancelled")
+    page.get_by_role("button", name="Retry").click()
+    page.get_by_role("dialog").get_by_role("button", name="Retry").click()
+    expect(page.locator("[data-why]")).to_contain_text("is queued")
+    assert site.problems == []
+
+
+def test_what_the_server_refuses_is_said_at_the_form(site: Site) -> None:
+    page = site.set_up()
+    page.goto(f"{site.url}/#/new")
+    page.get_by_label("What is to be done?").fill("Anything")
+    page.get_by_label("Repository").fill("/nowhere/at/all")
+    page.get_by_role("button", name="Submit").click()
+    expect(page.get_by_role("alert")).to_contain_text("/nowhere/at/all")
+
+
+def test_two_tabs_share_one_connection_and_both_see_the_work(site: Site) -> None:
+    first = site.set_up()
+    second = site.page()
+    second.goto(f"{site.url}/#/tasks")
+    expect(second.locator("[data-connection]")).to_have_attribute("data-connection", "live")
+    site.submit(first, "Remove unused imports in shop/tax.py")
+    expect(second.get_by_role("row").filter(has_text="Remove unused imports")).to_be_visible()
+    metrics = second.evaluate("fetch('/metrics').then((answer) => answer.text())")
+    streams = re.search(r"^ezaigent_event_streams(?:_open)? (\d+)", metrics, re.MULTILINE)
+    assert streams, metrics[:2000]
+    assert int(streams[1]) == 1
+    assert site.problems == []
+
+
+def test_a_lost_connection_is_said_and_what_is_shown_is_dated(site: Site) -> None:
+    page = site.set_up()
+    expect(page.get_by_role("table", name="Agents")).to_contain_text("mechanic-1")
+    stop(site.process)
+    expect(page.locator("[data-connection]")).to_have_attribute("data-connection", "lost")
+    expect(page.locator("[data-stale]")).to_contain_text("as of")
+    expect(page.get_by_role("table", name="Agents")).to_contain_text("mechanic-1")
+
+
+def test_a_person_signs_out_and_in_and_lets_another_one_look(site: Site, browser: Browser) -> None:
+    page = site.set_up()
+    page.goto(f"{site.url}/#/settings")
+    people = page.get_by_role("region", name="People").first
+    people.get_by_label("Name").fill("bob")
+    people.get_by_label("Password").fill(PASSWORD)
+    people.get_by_role("button", name="Let in").click()
+    expect(people.get_by_role("button", name="Remove bob")).to_be_visible()
+    tokens = page.get_by_role("region", name="Tokens for programs")
+    tokens.get_by_label("Name of a new token").fill("ci")
+    tokens.get_by_role("button", name="Make it").click()
+    expect(tokens.get_by_role("status")).to_contain_text("eza_")
+    page.get_by_role("button", name="Sign out").click()
+    expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+
+    context = browser.new_context(viewport={"width": NARROW[0], "height": NARROW[1]})
+    other = context.new_page()
+    other.goto(site.url)
+    other.get_by_label("Name").fill("bob")
+    other.get_by_label("Password").fill("wrong " + PASSWORD)
+    other.get_by_role("button", name="Sign in").click()
+    expect(other.get_by_role("alert")).to_contain_text("wrong name or password")
+    other.get_by_label("Password").fill(PASSWORD)
+    other.get_by_role("button", name="Sign in").click()
+    expect(other.get_by_role("heading", name="Fleet", exact=True)).to_be_visible()
+    expect(other.get_by_role("button", name="Pause pool mechanic")).to_have_count(0)
+    context.close()
