@@ -53,10 +53,10 @@ def edit(conn: Connection, row: FullRow, wanted: Edit, *, by: str, seen: float |
         now(conn),
     )
     emit(conn, "task.edited", task_id=row.id, data={"by": by, "fields": changed})
-    if row.overlap == "wait" and row.scope == "[]" and wanted.prompt is not None:
-        guesses = predict(wanted.prompt, wanted.title or "", row.repo, history.recall(conn, row.project)[1])
-        _predict.run(conn, row.id, stored(guesses), int(bool(guesses)))
     if row.guarded:  # its files or its turn may be others now: those that waited, and itself, are judged again
         events = holding.free_from(conn, [row.id], now(conn), "was edited")[1]
         events += holding.free_one(conn, row.id, now(conn), "was edited")
         emit_many(conn, events)
+    if row.overlap == "wait" and row.scope == "[]" and wanted.prompt is not None:
+        guesses = predict(wanted.prompt, wanted.title or "", row.repo, history.recall(conn, row.project))
+        _predict.run(conn, row.id, stored(guesses), int(bool(guesses)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import orjson
@@ -17,12 +17,12 @@ _insert = BulkInsert(
     ("task_id", "project", "words", "paths"),
     on_conflict="ON CONFLICT (task_id) DO UPDATE SET words = excluded.words, paths = excluded.paths",
 )
-# One statement gives the time, which a submit needs anyway, and what there is of the project: mostly nothing.
 _recall: Final = Sql(
-    f"""SELECT {{now}}, t.task_id, t.words, t.paths FROM (SELECT 1) AS one LEFT JOIN (
-        SELECT task_id, words, paths FROM touched WHERE project = $1 ORDER BY task_id DESC LIMIT {LOOKED_AT}
-    ) AS t ON true ORDER BY t.task_id DESC"""  # noqa: S608 - a constant
+    f"SELECT task_id, words, paths FROM touched WHERE project = $1 ORDER BY task_id DESC LIMIT {LOOKED_AT}"  # noqa: S608 - a constant
 )
+_KEPT: Final = 1.0
+"""Seconds that a process may predict from what it read last: submits are many, and changes are few."""
+_PROJECTS: Final = 1000
 
 
 def remember(conn: Connection, changes: Iterable[tuple[Task, Change]]) -> None:
@@ -35,11 +35,30 @@ def remember(conn: Connection, changes: Iterable[tuple[Task, Change]]) -> None:
     _insert(conn, rows)
 
 
-def recall(conn: Connection, project: str) -> tuple[float, list[Touched]]:
-    """Return the database's time and the newest changes of a project, the newest first."""
-    found = _recall.all(conn, project)
-    return float(found[0][0]), [
+class History:
+    """The newest changes of each repository, as one process has read them."""
+
+    def __init__(self) -> None:
+        """Know nothing yet."""
+        self._read: dict[str, tuple[float, list[Touched]]] = {}
+
+    def clear(self) -> None:
+        """Read anew: this process has ended a task with a change."""
+        self._read.clear()
+
+    def recall(self, conn: Connection, project: str, at: float) -> Sequence[Touched]:
+        """Return the newest changes of a project, the newest first; ``at`` is the database's time."""
+        read = self._read.get(project)
+        if read is None or not read[0] <= at < read[0] + _KEPT:
+            if len(self._read) > _PROJECTS:
+                self.clear()
+            self._read[project] = read = at, recall(conn, project)
+        return read[1]
+
+
+def recall(conn: Connection, project: str) -> list[Touched]:
+    """Return the newest changes of a project, the newest first."""
+    return [
         Touched(task_id, frozenset(said.split()), orjson.loads(paths))
-        for _, task_id, said, paths in found
-        if task_id is not None
+        for task_id, said, paths in _recall.all(conn, project)
     ]

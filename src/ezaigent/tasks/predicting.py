@@ -28,6 +28,7 @@ _LONGEST: Final = 300  # characters of a path
 _WORDS: Final = 64
 _URL: Final = re.compile(r"\b[a-zA-Z][\w+.-]{0,15}://\S+")
 _TOKEN: Final = re.compile(r"`?[\w@+*?.\[\]/-]{2,}+(?::\d++)*+`?(?!\()")
+_MARKS: Final = ("/", "file", "OWNERS")
 _PRODUCTS: Final = re.compile(r"(?i:(?:node|next|nuxt|vue|three|d3|express|chart|ember|backbone|alpine|react)\.js)")
 _FOLDERS: Final = """
 .github app apps bin cmd config crates deploy doc docs examples include internal lib libs migrations packages pkg
@@ -69,16 +70,18 @@ def mentioned(text: str, repo: str = "") -> list[str]:
         text = text.replace(f"{repo.rstrip('/')}/", "")
     if "://" in text:
         text = _URL.sub(" ", text)
+    dots = text.count(".") - text.count(". ") - text.endswith(".")
+    if not dots and not any(mark in text for mark in _MARKS):
+        return []  # most prompts name no file, and their submit is not to be kept waiting by the rest
     found: dict[str, None] = {}
-    for word in text.split():  # most words are no paths, and a submit is not to be kept waiting by them
+    for word in text.split():
         if "/" in word or "." in word[:-1]:
             for match in _TOKEN.finditer(word):
                 token = match[0]
                 glob = _glob(token.strip("`"), quoted=token[0] == token[-1] == "`") if len(token) <= _LONGEST else None
                 if glob is not None:
                     found[glob] = None
-    if "file" in text or "OWNERS" in text:
-        found |= dict.fromkeys(NAMED.findall(text))
+    found |= dict.fromkeys(NAMED.findall(text))
     return together(list(found))
 
 

@@ -44,6 +44,7 @@ _list_states = Sql(
 )
 _insert_tasks = BulkInsert(tables.tasks, STORED, on_conflict="ON CONFLICT (key) WHERE key IS NOT NULL DO NOTHING")
 _save = BulkUpdate(tables.tasks, "id", MUTABLE)
+_save_held = BulkUpdate(tables.tasks, "id", ("held_by",))
 
 
 def load(conn: Connection, ids: Collection[str]) -> tuple[float, dict[str, TaskRow]]:
@@ -63,6 +64,7 @@ def load_free(conn: Connection, ids: Collection[str]) -> tuple[float, dict[str, 
 def save(conn: Connection, rows: Collection[TaskRow]) -> None:
     """Write back what transitions may change."""
     _save(conn, [saved_values(row) for row in rows])
+    _save_held(conn, [(row.id, row.held_by) for row in rows if row.guarded])
 
 
 def insert(conn: Connection, rows: Sequence[FullRow]) -> int:

@@ -23,6 +23,8 @@ class TaskRow:
     steps: int
     guarded: int
     """1: does not run beside a task that changes the same files, and it is known which ones it changes."""
+    held_by: str | None
+    """The task that changes the same files and goes first."""
     state: str
     attempts: int
     crashes: int
@@ -36,8 +38,6 @@ class TaskRow:
     lease_until: float | None
     wake_at: float | None
     queued_at: float | None
-    held_by: str | None
-    """The task that changes the same files and goes first."""
     cancel_requested: bool
     reason: str
     change: str | None
@@ -72,7 +72,7 @@ ALL_COLUMNS: Final = tuple(field.name for field in fields(FullRow))
 STORED: Final = tuple(name for name in ALL_COLUMNS if name != "steps")
 """The columns of the table. The steps of a task are counted in its journal."""
 MUTABLE: Final = COLUMNS[COLUMNS.index("state") :]
-"""What transitions change."""
+"""What transitions change; of a guarded task ``held_by``, too."""
 
 saved_values: attrgetter[tuple[Any, ...]] = attrgetter("id", *MUTABLE)
 all_values: attrgetter[tuple[Any, ...]] = attrgetter(*STORED)

@@ -28,6 +28,7 @@ from ezaigent.tasks import (
 )
 from ezaigent.tasks.attempts import Run
 from ezaigent.tasks.editing import Edit
+from ezaigent.tasks.history import History
 from ezaigent.tasks.models import GENERAL, Claim, Message, NewTask, Pulse, QueueStats, Slot, State, Task
 from ezaigent.tasks.pausing import Pauses
 from ezaigent.tasks.rows import FullRow, TaskRow, as_task, renewed
@@ -59,6 +60,7 @@ class TaskQueue:
         self._settings = settings
         self._bus = bus
         self._default_budget = default_budget_nusd
+        self._history = History()
 
     # ------------------------------------------------------------------------------------------ submitting
 
@@ -79,7 +81,9 @@ class TaskQueue:
         submitting.refuse_circles(new)
 
         def submit(conn: Connection) -> submitting.Submitted:
-            return submitting.submit(conn, new, default_budget=self._default_budget, overlap=self._settings.overlap)
+            return submitting.submit(
+                conn, new, default_budget=self._default_budget, overlap=self._settings.overlap, past=self._history
+            )
 
         while True:
             try:
@@ -123,7 +127,10 @@ class TaskQueue:
 
     async def finish(self, claim: Claim, change: Change | None) -> Task:
         """End a run that succeeded: ``review`` with a change, ``done`` when there was nothing to change."""
-        return await self._end(claim, settling.finish({claim.run_id: change}))
+        task = await self._end(claim, settling.finish({claim.run_id: change}))
+        if change is not None:
+            self._history.clear()
+        return task
 
     async def finish_many(self, items: Iterable[tuple[Claim, Change | None]]) -> list[Task | StaleFence]:
         """End many runs in one transaction; a run that comes too late gets its ``StaleFence`` and stops no other."""
@@ -131,6 +138,8 @@ class TaskQueue:
         claims = [claim for claim, _ in changes.values()]
         move = settling.finish({run_id: change for run_id, (_, change) in changes.items()})
         results, woken = await self._db.write(lambda conn: settling.settle(conn, claims, move))
+        if any(change is not None for _, change in changes.values()):
+            self._history.clear()
         await self._ring(woken)
         return [
             result if isinstance(result, StaleFence) else renewed(claim.task, result)

@@ -141,7 +141,7 @@ def decide(conn: Connection, full: FullRow, move: Callable[[TaskRow, float], lis
     if was_running and row.state != State.RUNNING and run is not None:
         queries.end_runs(conn, [(run, now, "lost", row.reason)])
     emit_many(conn, [*events, *holding.free(conn, [row], now)[1]])
-    for name in MUTABLE:
+    for name in (*MUTABLE, "held_by"):
         setattr(full, name, getattr(row, name))
     return full
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -13,9 +14,10 @@ import orjson
 from ezaigent.core.errors import NotFoundError, UsageError
 from ezaigent.core.ids import new_id
 from ezaigent.store import Connection, NewEvent, emit_many, now
-from ezaigent.tasks import history, queries
+from ezaigent.tasks import queries
+from ezaigent.tasks.history import History
 from ezaigent.tasks.models import GENERAL, MET, NewTask, Overlap, State
-from ezaigent.tasks.predicting import Touched, predict, stored
+from ezaigent.tasks.predicting import predict, stored
 from ezaigent.tasks.rows import FullRow
 
 MOST: Final = 10_000
@@ -36,6 +38,7 @@ class Submitted:
     new: list[FullRow]
 
 
+@lru_cache(maxsize=4096)
 def project_of(repo: str) -> str:
     """Return the repository's name for fairness: without credentials, scheme and suffixes.
 
@@ -87,12 +90,14 @@ def refuse_circles(new: Sequence[NewTask]) -> None:
                 path.append(need)
 
 
-def submit(conn: Connection, new: Sequence[NewTask], *, default_budget: int | None, overlap: Overlap) -> Submitted:
+def submit(
+    conn: Connection, new: Sequence[NewTask], *, default_budget: int | None, overlap: Overlap, past: History
+) -> Submitted:
     """Insert tasks and say so in the event log. A key that is taken stands for the task that has it.
 
     Raises ``KeyTaken`` when another process takes a key in this very moment: run the transaction again.
     """
-    at, past = _past(conn, new, overlap)
+    at = now(conn)
     known = queries.by_keys(conn, {task.key for task in new if task.key is not None})
     rows: list[FullRow] = []
     fresh: dict[str, tuple[FullRow, NewTask]] = {}
@@ -101,7 +106,8 @@ def submit(conn: Connection, new: Sequence[NewTask], *, default_budget: int | No
         row = known.get(task.key) if task.key is not None else None
         if row is None:
             row = _row(task, next(ids), at, default_budget)
-            _guard(row, task.title, task.overlap or overlap, past)
+            if (task.overlap or overlap) == "wait":
+                _guard(conn, row, task.title, past)
             fresh[row.id] = row, task
             if task.key is not None:
                 known[task.key] = row
@@ -160,21 +166,14 @@ def _row(task: NewTask, task_id: str, now: float, default_budget: int | None) ->
     )
 
 
-def _past(conn: Connection, new: Sequence[NewTask], overlap: Overlap) -> tuple[float, dict[str, list[Touched]]]:
-    """Return the database's time and the earlier changes of each repository that a prediction may need."""
-    repos = {task.repo for task in new if not task.scope and (task.overlap or overlap) == "wait"}
-    found = {project: history.recall(conn, project) for project in map(project_of, repos)}
-    at = next(iter(found.values()))[0] if found else now(conn)
-    return at, {project: touched for project, (_, touched) in found.items()}
-
-
-def _guard(row: FullRow, title: str, overlap: Overlap, past: Mapping[str, Sequence[Touched]]) -> None:
-    """Let the task wait for those that change the same files, where it is to and where its files are known."""
-    row.overlap = overlap
-    if overlap == "wait" and row.scope == "[]":
-        guesses = predict(row.prompt, title, row.repo, past.get(row.project, ()))
+def _guard(conn: Connection, row: FullRow, title: str, past: History) -> None:
+    """Let the task wait for those that change the same files, where its files are known."""
+    row.overlap = "wait"
+    if row.scope == "[]" and (
+        guesses := predict(row.prompt, title, row.repo, past.recall(conn, row.project, row.created_at))
+    ):
         row.predicted = stored(guesses)
-    row.guarded = int(overlap == "wait" and (row.scope != "[]" or row.predicted != "[]"))
+    row.guarded = int(row.scope != "[]" or row.predicted != "[]")
 
 
 def _json(values: Sequence[str]) -> str:
