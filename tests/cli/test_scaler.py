@@ -12,6 +12,8 @@ from tests.services import until
 
 from ezaigent.cli.chart import chart, fit
 
+FIX = "Remove unused imports in shop/prices.py"
+
 
 def test_settings_are_changed_together_or_not_at_all(ezaigent: Terminal) -> None:
     shown = ezaigent("scaler", "config").out
@@ -61,6 +63,17 @@ async def test_up_is_seen_and_steered_from_another_terminal(ezaigent: Terminal) 
         (last, first) = ezaigent("scaler", "history", "--json").json["items"]
         assert (first["before"], first["target"], last["target"]) == (0, 1, 3)
         assert "1 → 3" in ezaigent("scaler", "history", "--pool", "mechanic").out
+
+
+@pytest.mark.sandbox
+def test_an_empty_pool_gets_its_agent_when_a_task_comes(tmp_path: Path, repo: Path) -> None:
+    ezaigent = Terminal(tmp_path / "home", EZAIGENT_SCALING__MIN="0")
+    with ezaigent.running("up", "--json"):
+        assert ezaigent("agents", "list", "--json").json["items"] == []
+        done = ezaigent("submit", FIX, "--repo", str(repo), "--wait", "--json").json
+        assert (done["state"], done["agent"]) == ("review", "mechanic-1")
+        runs = ezaigent("scaler", "history", "--json").json["items"]
+        assert runs[-1]["target"] == 1, "the one that is up did it"
 
 
 def test_a_replay_compares_policies_over_a_trace(ezaigent: Terminal, tmp_path: Path) -> None:
