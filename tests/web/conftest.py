@@ -100,7 +100,7 @@ def stop(process: Any) -> None:
 
 
 @pytest.fixture
-def site(tmp_path: Path, browser: Browser, built: None) -> Generator[Site]:  # noqa: ARG001
+def site(tmp_path: Path, browser: Browser, built: None) -> Generator[Site]:
     """A fresh server with three mechanics, on which nobody has an account yet."""
     with running(tmp_path / "home", "--agents", "3") as (process, said):
         context = browser.new_context(viewport={"width": WIDE[0], "height": WIDE[1]}, reduced_motion="reduce")

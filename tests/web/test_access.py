@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
+from axe_playwright_python.sync_playwright import Axe  # pyright: ignore[reportMissingTypeStubs]
 from playwright.sync_api import Page, expect
 from tests.web.conftest import NARROW, WIDE, Site
 
@@ -17,7 +17,8 @@ _SCHEMES: Sequence[Literal["light", "dark"]] = ("light", "dark")
 
 def violations(page: Page) -> list[str]:
     """Return what axe finds, one line each, with the place."""
-    found: list[Any] = Axe().run(page).response["violations"]
+    axe: Any = Axe()
+    found: list[dict[str, Any]] = axe.run(page).response["violations"]
     return [f"{one['id']}: {node['html'][:160]}" for one in found for node in one["nodes"]]
 
 

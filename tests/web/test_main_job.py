@@ -57,6 +57,22 @@ def test_a_paused_pool_takes_no_task_until_it_is_resumed(site: Site) -> None:
     assert site.problems == []
 
 
+def test_a_pool_s_limits_are_changed_and_a_wrong_value_is_said(site: Site) -> None:
+    page = site.set_up()
+    page.goto(f"{site.url}/#/scaling")
+    pool = page.get_by_role("region", name="Pool mechanic")
+    pool.get_by_role("button", name="Change the limits of mechanic").click()
+    page.get_by_label("Least agents").fill("7")
+    page.get_by_label("Most agents").fill("5")
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_role("dialog").get_by_role("alert")).to_be_visible()
+    page.get_by_label("Least agents").fill("2")
+    page.get_by_role("button", name="Save").click()
+    expect(pool).to_contain_text("2 to 5")
+    page.get_by_role("button", name="Stop", exact=True).click()
+    expect(page.locator("[data-scaler]")).to_contain_text("stopped")
+
+
 def test_a_task_can_be_cancelled_and_retried_after_a_question(site: Site) -> None:
     page = site.set_up()
     page.get_by_role("button", name="Pause pool mechanic").click()
@@ -105,7 +121,7 @@ def test_a_lost_connection_is_said_and_what_is_shown_is_dated(site: Site) -> Non
 def test_a_person_signs_out_and_in_and_lets_another_one_look(site: Site, browser: Browser) -> None:
     page = site.set_up()
     page.goto(f"{site.url}/#/settings")
-    people = page.get_by_role("region", name="People").first
+    people = page.get_by_role("region", name="People", exact=True)
     people.get_by_label("Name").fill("bob")
     people.get_by_label("Password").fill(PASSWORD)
     people.get_by_role("button", name="Let in").click()

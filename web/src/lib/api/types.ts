@@ -15,6 +15,9 @@ export type CostItem = Schemas['CostItem'];
 export type Whoami = Schemas['Whoami'];
 export type User = Schemas['UserView'];
 export type Token = Schemas['TokenView'];
+export type Autoscaler = Schemas['Autoscaler'];
+export type Decision = Schemas['DecisionView'];
+export type PoolScale = Schemas['PoolView'];
 export type State = TaskItem['state'];
 export type Access = Whoami['access'];
 

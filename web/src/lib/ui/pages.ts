@@ -11,6 +11,7 @@ export const PAGES: readonly PageLink[] = [
   { path: '/tasks', name: 'Tasks', sign: '☰', first: true },
   { path: '/queue', name: 'Queue', sign: '⇶', first: true },
   { path: '/events', name: 'Events', sign: '≋', first: true },
+  { path: '/scaling', name: 'Scaling', sign: '⇅', first: false },
   { path: '/costs', name: 'Costs', sign: '$', first: false },
   { path: '/settings', name: 'Settings', sign: '⚙', first: false },
 ];
