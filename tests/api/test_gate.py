@@ -216,7 +216,12 @@ def test_bodies_and_headers_have_limits(place: Place) -> None:
         _problem(client.post("/api/v1/tasks", content=pieces), 413)
         _problem(client.get("/api/v1/queue", headers={"X-Long": "x" * 20_000}), 431)
     with place.client("operate") as client:
-        assert client.get("/api/v1/queue", headers={"X-Longer": "x" * 1_000_000}).status_code in {400, 431}
+        try:
+            status = client.get("/api/v1/queue", headers={"X-Longer": "x" * 1_000_000}).status_code
+        except httpx.TransportError:  # closed on us while we were still sending
+            status = 400
+        assert status in {400, 431}
+        assert client.get("/api/v1/queue").status_code == 200
 
 
 def test_answers_tell_browsers_to_run_nothing(place: Place) -> None:
