@@ -86,7 +86,7 @@ async def test_only_what_no_agent_has_can_be_edited(desk: Desk) -> None:
     assert same.updated_at == edited.updated_at
     claims = await desk.queue.claim("w", slots(1))
     assert [claim.task.prompt for claim in claims] == ["two"]
-    with pytest.raises(ConflictError, match="running; only a waiting, queued or blocked"):
+    with pytest.raises(ConflictError, match="running; only one that no agent has"):
         await desk.queue.edit(task.id, Edit(title="x"), by="ann")
     with pytest.raises(NotFoundError):
         await desk.queue.edit("nothing", Edit(title="x"), by="ann")

@@ -8,7 +8,7 @@ import pytest
 from tests.tasks.desk import CHANGE, Desk, ids
 
 from ezaigent.core.errors import ControlSignal, StaleFence
-from ezaigent.store import Database, Sql, now
+from ezaigent.store import Database, Sql, emit, now
 from ezaigent.tasks import Claim, Priority, State, guard
 
 _journal = Sql(
@@ -148,6 +148,18 @@ async def test_a_task_under_which_workers_die_runs_alone_and_is_buried_in_the_en
     assert "quarantined: 6 runs in a row ended without a word" in buried.reason
     assert [outcome for _, _, _, outcome, _ in await desk.runs(task.id)] == ["lost"] * 6
     assert (await desk.kinds(task.id))[-3:] == ["lease_expired", "recovery.acted", "failed"]
+
+
+async def test_where_workers_die_anyway_a_task_is_one_of_many(db: Database) -> None:
+    desk = Desk(db, max_crashes=2)
+    task = await desk.task()
+    alone: list[bool] = []
+    for number in range(14):
+        alone.append((await desk.claim(worker=f"w{number}")).alone)
+        await desk.expire(task.id)
+        for worker in (f"w{number}", f"other{number}", f"another{number}"):
+            await db.write(lambda conn, worker=worker: emit(conn, "worker.lost", data={"worker": worker}))
+    assert alone == [False] * 11 + [True] * 3, "after so many deaths in a row it runs alone all the same"
 
 
 async def test_a_step_between_two_deaths_speaks_for_the_task(db: Database) -> None:

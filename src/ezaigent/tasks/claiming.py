@@ -23,6 +23,8 @@ FRESH: Final = 2.0
 
 _ALONE: Final = 3
 """Workers that may be lost while they watch a task in a process of its own: that says little against it."""
+_MANY: Final = 10
+"""Workers lost in a row after which a task runs in a process of its own whatever became of the others."""
 
 
 @dataclass
@@ -186,14 +188,14 @@ def _take(
             if row.cancel_requested:
                 events += moves.cancelled(row, now, row.reason)
                 continue
-            if row.crashes >= settings.max_crashes + _ALONE and row.id not in moved:
+            if row.crashes >= settings.max_crashes + _ALONE and row.id not in moved and _guilty(conn, row):
                 events += moves.bury(row, now)
                 continue
         resumed, said = moves.begin(
             row, now, agent=slot.agent, worker=worker, lease=settings.lease, progressed=row.id in moved
         )
         events += said
-        alone = row.crashes >= settings.max_crashes
+        alone = row.crashes >= settings.max_crashes and (row.crashes > _MANY or _guilty(conn, row))
         if alone:
             events.append(moves.suspect(row, now))
         claims.append(as_claim(row, profile=slot.profile, resumed=resumed, alone=alone))
@@ -208,6 +210,11 @@ def _take(
     )
     emit_many(conn, events)
     return claims
+
+
+def _guilty(conn: Connection, row: TaskRow) -> bool:
+    """Whether workers die rather under this task than without it: where they die anyway, it is just one of many."""
+    return row.crashes > queries.other_deaths(conn, row)
 
 
 def _claimable(row: TaskRow, now: float) -> bool:

@@ -156,6 +156,14 @@ _stalls = Sql(
     """SELECT count(*) FROM runs
     WHERE id > $1 AND id < $2 AND outcome = 'stalled' AND session > CAST($3 AS integer)"""
 )
+_LATELY: Final = 20_000
+"""Events that are looked through for deaths: there is no index by kind, and older ones say nothing."""
+_other_deaths = Sql(
+    f"""SELECT data FROM events WHERE seq > (SELECT coalesce(max(seq), 0) - {_LATELY} FROM events)
+    AND kind = 'worker.lost' AND at >= (SELECT min(ended_at) FROM runs
+        WHERE id > $1 AND id < $2 AND outcome = 'lost' AND session = CAST($3 AS integer))"""
+)
+_lost_with = Sql("SELECT worker FROM runs WHERE id > $1 AND id < $2 AND outcome = 'lost'")
 _progressed = Sql(
     """SELECT t.id FROM tasks t WHERE t.id IN [$1] AND EXISTS (
         SELECT 1 FROM journal j WHERE j.task_id = t.id AND j.session = t.session AND j.fence = t.fence)"""
@@ -167,6 +175,13 @@ def stalls(conn: Connection, task_id: str, session: int) -> int:
     """Return how many runs of the task stood still in sessions after this one."""
     found = _stalls.first(conn, f"{task_id}-", f"{task_id}.", session)
     return int(found[0]) if found is not None else 0
+
+
+def other_deaths(conn: Connection, row: TaskRow) -> int:
+    """Return how many workers that did not have the task died since it first lost one in this attempt."""
+    runs = (f"{row.id}-", f"{row.id}.")
+    dead = {orjson.loads(data)["worker"] for (data,) in _other_deaths.all(conn, *runs, row.session)}
+    return len(dead - {worker for (worker,) in _lost_with.all(conn, *runs)} - {row.worker})
 
 
 def progressed(conn: Connection, ids: Collection[str]) -> set[str]:

@@ -235,7 +235,9 @@ class TaskQueue:
             editing.edit(conn, row, wanted, by=by, seen=seen)
             return _find(conn, row.id)
 
-        return as_task(await self._db.write(transaction))
+        row = await self._db.write(transaction)
+        await self._ring([row] if row.state == State.QUEUED else [])
+        return as_task(row)
 
     async def _decide(
         self,

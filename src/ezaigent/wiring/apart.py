@@ -52,8 +52,11 @@ async def work(conducting: Conducting = open_conductor) -> None:
     """Conduct the claim that the input names."""
     reader = StreamReader(limit=_LINE)
     await asyncio.get_running_loop().connect_read_pipe(lambda: StreamReaderProtocol(reader), sys.stdin)
-    settings = Settings.model_validate(orjson.loads(await reader.readline()))
-    claim = Claim.model_validate(orjson.loads(await reader.readline()))
+    given, claimed = await reader.readline(), await reader.readline()
+    if not claimed:  # its worker is gone already
+        return
+    settings = Settings.model_validate(orjson.loads(given))
+    claim = Claim.model_validate(orjson.loads(claimed))
     controls = Controls()
     async with open_services(settings) as services, conducting(services) as conductor:
         runs = {claim.run_id: controls}

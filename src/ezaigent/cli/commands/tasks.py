@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ezaigent.cli.app import app, run, settings
+from ezaigent.cli.commands.submit import PriorityName
 from ezaigent.cli.output import ago, duration, note, out, print_error, print_json, print_line, safe, state_text, table
+from ezaigent.core.errors import UsageError
 from ezaigent.core.money import format_usd, nano_usd
 
 if TYPE_CHECKING:
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 
     from ezaigent.core.events import Event
     from ezaigent.fleet import TaskView
-    from ezaigent.tasks import Run
+    from ezaigent.tasks import Edit, Run
 
 tasks = typer.Typer(no_args_is_help=True, help="See and steer tasks.")
 app.add_typer(tasks, name="tasks", rich_help_panel="Work")
@@ -245,6 +247,56 @@ def cancel(task_id: TaskId, as_json: Json = False) -> None:
 
 
 @tasks.command()
+def edit(
+    task_id: TaskId,
+    prompt: Annotated[
+        str | None, typer.Option(help="What to do; a run that has begun with other words begins anew.")
+    ] = None,
+    title: Annotated[str | None, typer.Option(help="One line for people.")] = None,
+    profile: Annotated[str | None, typer.Option(help="Kind of agent that must do it; any: whichever.")] = None,
+    priority: Annotated[PriorityName | None, typer.Option(help="What goes first.")] = None,
+    budget: Annotated[float | None, typer.Option(help="Hard cap in USD over all attempts.", min=0)] = None,
+    check: Annotated[
+        list[str] | None, typer.Option(help="Commands that must exit with 0, in place of all others; '' for none.")
+    ] = None,
+    scope: Annotated[
+        list[str] | None, typer.Option(help="Globs that the change may touch, in place of all others; '' for any.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Change a task that no agent has, such as a dead letter before it is sent back with retry."""
+    from ezaigent.tasks import Edit, Priority
+
+    if prompt is not None and not prompt.strip():
+        raise UsageError("the prompt is empty; say what is to be done")
+    given: dict[str, object] = {"prompt": prompt, "title": title, "profile": "*" if profile == "any" else profile}
+    given |= {name: tuple(filter(None, texts)) for name, texts in (("checks", check), ("scope", scope)) if texts}
+    if priority is not None:
+        given["priority"] = Priority[priority.value.upper()]
+    if budget is not None:
+        given["budget_nusd"] = nano_usd(budget)
+    if not any(value is not None for value in given.values()):
+        raise UsageError("nothing to change; give --prompt, --profile, --budget, --check, --scope or --priority")
+    view = run(_edit(task_id, Edit.model_validate(given)))
+    if as_json:
+        print_json(view.model_dump(mode="json"))
+    else:
+        hint = "; send it back with: ezaigent tasks retry " + view.id if view.state in {"failed", "cancelled"} else ""
+        out.print(f"{view.id} is changed, and ", state_text(view.state), hint, sep="")
+
+
+async def _edit(task_id: str, wanted: Edit) -> TaskView:
+    from ezaigent.agents import load_profiles
+    from ezaigent.wiring import Fleet
+
+    known = load_profiles(settings())
+    if wanted.profile not in (None, "*", *known):
+        raise UsageError(f"no profile {wanted.profile!r}; known: {', '.join(sorted(known))}, or any")
+    async with Fleet.connect(settings=settings()) as fleet:
+        return await fleet.view(await fleet.services.queue.edit(task_id, wanted, by=getpass.getuser()))
+
+
+@tasks.command()
 def retry(
     task_ids: Annotated[list[str], typer.Argument(help="Task ids, or the beginnings of some.", metavar="ID…")],
     as_json: Json = False,
@@ -266,7 +318,6 @@ def retry(
 
 
 async def _retry(task_ids: list[str]) -> tuple[list[TaskView], dict[str, str]]:
-    from ezaigent.core.errors import UsageError
     from ezaigent.wiring import Fleet
 
     views: list[TaskView] = []
