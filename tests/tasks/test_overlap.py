@@ -299,12 +299,15 @@ async def test_an_order_that_was_changed_ties_no_knot(desk: Desk) -> None:
 async def test_workers_that_claim_at_the_same_moment_start_one_task_of_those_that_overlap(
     desk: Desk, database_url: str
 ) -> None:
-    """Four connections claim at once; without the lock of the project each would find its own task free to start."""
+    """Four connections claim at once, each for a pool that the others take for one without agents.
+
+    Without the lock of the project each of them would find its own task free to start.
+    """
     desks = [Desk(await Database.open(database_url)) for _ in range(4)]
     scopes = [["src/**"], ["src/a.py"], ["src/b.py", "docs/**"], ["docs/**", "src/*.py"]]
     try:
-        for _ in range(25):
-            left = {(await desk.task(scope=scope)).id for scope in scopes for _ in range(2)}
+        for _ in range(15):
+            left = {(await desk.task(scope=scope, profile=f"p{n % 4}")).id for n, scope in enumerate(2 * scopes)}
             while left:
                 found: list[list[Claim]] = await asyncio.gather(
                     *(one.queue.claim(f"w{n}", slots(2, f"p{n}")) for n, one in enumerate(desks))
