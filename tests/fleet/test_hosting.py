@@ -37,7 +37,7 @@ async def until_idle(fleet: Fleet, *names: str) -> None:
 async def test_ordered_agents_find_a_worker_and_count_once_they_are_ready(scene: Scene) -> None:
     async with scene.client() as person:
         assert await order(person, 1) == ["claude-1"]
-        assert [(view.name, view.status) for view in await person.agents()] == [("claude-1", "starting")]
+        assert [(view.name, view.status) for view in await person.agents()] == [("claude-1", "offline")]
         async with hosting(scene) as fleet:
             await until_idle(person, "claude-1")
             await order(person, 2)
@@ -120,6 +120,31 @@ async def test_an_agent_that_is_taken_back_while_it_works_goes_on(scene: Scene, 
         again = await person.submit("Write it again.", scene.repo)
         assert (await again.settled(timeout=60)).agent == "claude-1"
         assert "agent.recalled" in kinds(await person.services.events.read(0, limit=1000))
+
+
+async def test_a_worker_that_stops_hands_its_idle_agents_on_before_it_has_ended(
+    scene: Scene, server: ModelServer
+) -> None:
+    server.fail(Fault("hang", step=1))
+    async with scene.client() as person, hosting(scene, room=2) as first:
+        await order(person, 3)
+        handle = await person.submit("Write the log.", scene.repo)
+        await server.wait_until(lambda records: len(records) >= 2)
+        views = {view.name: view.status for view in await person.agents()}
+        assert sorted(views.values()) == ["active", "idle", "starting"]
+        assert first.worker is not None
+        worker = first.worker
+        worker.stop()
+        await until(lambda: worker.info.hosts == (), what="it takes no more")
+        assert worker.info.free == 0
+        async with hosting(scene) as second:
+            assert second.worker is not None
+            other = second.worker
+            await until(lambda: len(other.info.agents) == 2, what="the idle ones have a new worker")
+            server.clear_faults()
+            assert (await handle.settled(timeout=60)).state is State.REVIEW
+            await first.join()
+            await until(lambda: len(other.info.agents) == 3, what="and then the busy one")
 
 
 async def test_the_agent_that_worked_last_works_next(scene: Scene) -> None:

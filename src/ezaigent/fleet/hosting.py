@@ -66,16 +66,18 @@ class Hosting:
         self.info = await self._db.write(lambda conn: _back(conn, info, asked))
         return False
 
-    async def release(self, agents: Collection[str], reason: str) -> None:
-        """Host these agents no more: another worker may, except those that were asked for of this one."""
-        info = self.info
+    async def retire(self, busy: Collection[str], reason: str) -> None:
+        """Host nobody but those that are ``busy``: another worker may, except who was asked for of this one."""
+        self._asked = {}
+        self.slots = {}
+        info = self.info = self.info.model_copy(update={"hosts": ()})
+        idle = [name for name in info.agents if name not in busy]
 
         def let_go(conn: Connection) -> WorkerInfo:
-            seats.release(conn, info.id, agents, reason)
-            return queries.note(conn, info, [name for name in info.agents if name not in agents])
+            seats.release(conn, info.id, idle, reason)
+            return queries.note(conn, info, [name for name in info.agents if name in busy])
 
         self.info = await self._db.write(let_go)
-        self.slots = {name: slot for name, slot in self.slots.items() if name not in agents}
 
 
 def _found(conn: Connection, info: WorkerInfo, busy: Collection[str]) -> _Hosted | None:

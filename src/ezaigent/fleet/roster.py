@@ -28,7 +28,7 @@ class AgentView(BaseModel):
     status: Status
     """``active``: has a task with a live lease. ``draining``: takes no further task. ``starting``: cannot claim yet.
 
-    ``offline``: paused, and no live worker hosts it.
+    ``offline``: paused and hosted by no live worker, or wanted while there is no worker at all.
     """
     paused: bool
     leaving: str | None = None
@@ -68,7 +68,13 @@ class Roster:
         )
         places = {worker: place for place, worker in enumerate(live)}
         views = [
-            _view(seat, live.get(seat.worker or ""), busy.get(seat.agent), paused=seat.agent in paused)
+            _view(
+                seat,
+                live.get(seat.worker or ""),
+                busy.get(seat.agent),
+                paused=seat.agent in paused,
+                working=bool(live),
+            )
             for seat in sorted(all_seats, key=lambda seat: places.get(seat.worker or "", len(places)))
             if seat.worker is None or seat.worker in live
         ]
@@ -94,11 +100,13 @@ class Roster:
         return None if self._locks is None else liveness.alive(self._locks)
 
 
-def _view(seat: Seat, worker: WorkerInfo | None, task: tuple[str, str] | None, *, paused: bool) -> AgentView:
+def _view(
+    seat: Seat, worker: WorkerInfo | None, task: tuple[str, str] | None, *, paused: bool, working: bool
+) -> AgentView:
     return AgentView(
         name=seat.agent,
         profile=seat.profile,
-        status=_status(seat, task, paused=paused),
+        status=_status(seat, task, paused=paused, working=working),
         paused=paused,
         leaving=seat.leaving,
         task_id=task[0] if task else None,
@@ -109,14 +117,16 @@ def _view(seat: Seat, worker: WorkerInfo | None, task: tuple[str, str] | None, *
     )
 
 
-def _status(seat: Seat, task: tuple[str, str] | None, *, paused: bool) -> Status:
+def _status(seat: Seat, task: tuple[str, str] | None, *, paused: bool, working: bool) -> Status:
     if paused:
         return "paused"
     if seat.leaving is not None:
         return "draining"
     if task is not None:
         return "active"
-    return "idle" if seat.ready_at is not None else "starting"
+    if seat.ready_at is not None:
+        return "idle"
+    return "starting" if working else "offline"
 
 
 def profile_of(agent: str) -> str:

@@ -244,7 +244,7 @@ class Worker:
         """
         working = {run.claim.agent for run in self._runs.values()}
         with contextlib.suppress(EzAigentError):  # then they are free when the worker has left, or is missed
-            await self._hosting.release(set(self.info.agents) - working, "its worker stops")
+            await self._hosting.retire(working, "its worker stops")
         for run in self._runs.values():
             if run.controls.paused:
                 run.controls.drain()
