@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 from tests.fleet.scaler.yard import CLAUDE, Yard, settings
 from tests.services import until
 
-from ezaigent.core.errors import StaleFence
+from ezaigent.core.errors import StaleFence, StoreUnavailable
 from ezaigent.core.scaling import ScalingSettings
-from ezaigent.fleet import seats
+from ezaigent.fleet import Host, InlineLauncher, WorkerInfo, seats
 from ezaigent.fleet.leader import Election
 from ezaigent.fleet.scaler import queries
 from ezaigent.fleet.scaler.carrying import carry_out
@@ -18,6 +20,7 @@ from ezaigent.fleet.scaler.facts import Facts
 from ezaigent.fleet.scaler.memory import Memory
 from ezaigent.fleet.scaler.snapshot import View, view
 from ezaigent.fleet.scaling import FleetSnapshot, decide
+from ezaigent.fleet.seats import Seat
 from ezaigent.store import Connection, Sql
 
 _later = Sql("UPDATE leaders SET until = {now} - 1.0")
@@ -52,7 +55,7 @@ async def test_the_queue_brings_agents_and_its_end_sends_them_away(yard: Yard) -
     assert steps[-1][1] == 1
     found = await yard.control(file).history(limit=2)
     assert found[0]["id"] > found[1]["id"]
-    assert found[0]["inputs"]["queued"] == 0
+    assert found[0]["inputs"].keys() >= {"queued", "busy", "idle", "starting", "metrics_age", "ceilings"}
     assert found[0]["inner"]["D"] >= 0
 
 
@@ -170,6 +173,7 @@ async def test_a_change_holds_at_once_and_a_stop_leaves_all_as_it_is(yard: Yard)
         await control.stop(by="me")
         await control.configure({"min": 1, "max": 2}, by="me")
         await yard.submit(3)
+        await until(lambda: _rests(yard))
         view = await control.status()
         assert (view.state, view.leader, view.fence) == ("stopped", "one", 1)
         assert len(await yard.names()) == 4
@@ -177,6 +181,55 @@ async def test_a_change_holds_at_once_and_a_stop_leaves_all_as_it_is(yard: Yard)
         await yard.size(2)
     view = await control.status()
     assert (view.state, view.leader) == ("no leader", None)
+
+
+async def _rests(yard: Yard) -> bool:
+    return (await yard.memory()).policy.pools["claude"].looked_at is None
+
+
+async def test_a_spent_day_and_a_strained_host_hold_every_pool(yard: Yard) -> None:
+    async def spent() -> bool:
+        return True
+
+    async with yard.running(yard.scaler(settings(min=2), spent=spent)):
+        await until(lambda: _bound(yard, "budget"))
+    assert await yard.names() == []
+    await yard.submit(5)
+    async with yard.running(yard.scaler(settings(min=2), holder="two", host=Strained(Path("/")))):
+        await until(lambda: _bound(yard, "host"))
+    assert await yard.names() == []
+
+
+class Strained(Host):
+    def strained(self) -> str:
+        return "no room"
+
+
+class Broken(InlineLauncher):
+    calls = 0
+
+    async def ensure(self, seats: Sequence[Seat], workers: Sequence[WorkerInfo]) -> None:
+        self.calls += 1
+        raise (StoreUnavailable("away"), RuntimeError("broken"))[self.calls % 2]
+
+
+async def test_a_launcher_that_breaks_is_called_again(yard: Yard) -> None:
+    launcher = Broken()
+    scaler = yard.scaler(settings(), launcher=launcher)
+    async with yard.running(scaler):
+        await until(lambda: launcher.calls > 2)
+    assert await yard.names() == ["claude-1"]
+
+
+async def test_old_decisions_are_forgotten(yard: Yard) -> None:
+    old = Sql("UPDATE decisions SET at = at - 31 * 86400")
+    async with yard.running(yard.scaler(settings())):
+        await yard.size(1)
+    await yard.db.write(old.run)
+    scaler = yard.scaler(settings(), holder="two")
+    async with yard.running(scaler):
+        await yard.looked(scaler)
+    assert await yard.control(settings()).history() == []
 
 
 async def test_many_candidates_lead_one_after_the_other_and_tell_each_fact_once(yard: Yard) -> None:
@@ -257,8 +310,6 @@ async def test_what_happened_long_ago_is_not_told(yard: Yard, monkeypatch: pytes
 
 
 async def test_a_store_that_is_away_is_waited_for(yard: Yard, caplog: pytest.LogCaptureFixture) -> None:
-    from ezaigent.core.errors import StoreUnavailable
-
     scaler = yard.scaler(settings(), lease=0.1)
     failures = [StoreUnavailable("away"), RuntimeError("broken")]
 

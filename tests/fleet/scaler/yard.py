@@ -125,17 +125,8 @@ class Yard:
     def scaler(
         self, file: ScalingSettings, *, holder: str = "one", catalog: Catalog = CLAUDE, lease: float = 0.6, **more: Any
     ) -> Scaler:
-        return Scaler(
-            db=self.db,
-            events=self.events,
-            holder=holder,
-            file=file,
-            catalog=catalog,
-            launcher=InlineLauncher(),
-            fresh=60,
-            lease=lease,
-            **more,
-        )
+        given: dict[str, Any] = {"launcher": InlineLauncher(), "fresh": 60, "lease": lease, **more}
+        return Scaler(db=self.db, events=self.events, holder=holder, file=file, catalog=catalog, **given)
 
     @asynccontextmanager
     async def running(self, scaler: Scaler) -> AsyncGenerator[asyncio.Task[None]]:

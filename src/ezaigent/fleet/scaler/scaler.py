@@ -38,7 +38,7 @@ OFFICE: Final = "scaler"
 POLL: Final = 0.5
 """Seconds between looks at the event log when this process commits nothing."""
 COALESCE: Final = 0.2
-"""Seconds between two decisions at least, so that a burst makes few."""
+"""Seconds between two looks at least, so that a burst makes few decisions."""
 PAGE: Final = 2000
 """Events read at a time."""
 BEHIND: Final = 100_000
@@ -128,6 +128,7 @@ class Scaler:
     async def _lead(self, term: Term) -> None:
         memory = Memory.from_text(await self._db.read(lambda conn: recalled(conn, OFFICE)))
         facts, due, renewal = Facts(waking=True), 0.0, 0.0
+        poll, coalesce = (min(seconds, term.lease / 6) for seconds in (POLL, COALESCE))
         while True:
             self._wake.clear()
             memory = await self._follow(memory, facts)
@@ -135,13 +136,13 @@ class Scaler:
             if facts.waking or now >= due:
                 memory, facts, period = await self._tick(term, memory, facts)
                 due, renewal = now + period, now + term.lease / 3
-                await asyncio.sleep(min(COALESCE, term.lease / 6))
             elif now >= renewal:
                 await self._election.renew(term)
                 self._ensure()
                 renewal = now + term.lease / 3
+            await asyncio.sleep(max(0.0, coalesce - (time.monotonic() - now)))
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(min(POLL, term.lease / 6)):
+                async with asyncio.timeout(poll):
                     await self._wake.wait()
 
     async def _follow(self, memory: Memory, facts: Facts) -> Memory:
