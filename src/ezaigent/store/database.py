@@ -12,6 +12,7 @@ from typing import Literal, Protocol, Self, TypeVar
 from sqlalchemy import Connection
 
 from ezaigent.core.errors import UsageError
+from ezaigent.store.clock import SteadyClock
 from ezaigent.store.lane import Write, WriteLane
 from ezaigent.store.migrate import migrate as run_migrations
 from ezaigent.store.sql import Sql
@@ -103,6 +104,8 @@ class Database:
         if migrate:
             try:
                 await db.write(lambda conn: run_migrations(conn, db.where))
+                if isinstance(clock := getattr(backend, "clock", None), SteadyClock) and await db.read(clock.look):
+                    await db.write(clock.agree)
             except BaseException:
                 await db.close()
                 raise

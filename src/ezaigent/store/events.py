@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 _COLUMNS: Final = ("at", "kind", "task_id", "run_id", "agent", "data")
 _EMITTED: Final = "events emitted"  # keys of Connection.info
 _FLOOR: Final = "event floor held"
+CLOCK: Final = "clock"
+"""Key of ``Connection.info``: what tells the time on SQLite."""
 
 _LOCK_SPACE: Final = 0x455A << 48
 """Upper 16 bits of our advisory lock keys ("EZ"); the lower 48 are an event number."""
@@ -80,7 +82,7 @@ def emit_many(conn: Connection, rows: Sequence[NewEvent]) -> None:
     values = _values(rows)
     conn.info[_EMITTED] = True
     if conn.dialect.name == "sqlite":
-        clock = time.time()
+        clock = conn.info.get(CLOCK, time.time)()
         _insert(conn, [(clock, *value[1:]) if value[0] is None else value for value in values])
         return
     present = conn.get_transaction()

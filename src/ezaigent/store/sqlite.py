@@ -17,7 +17,8 @@ from sqlalchemy import Connection, create_engine
 from sqlalchemy.pool import NullPool
 
 from ezaigent.core.errors import StoreUnavailable
-from ezaigent.store.events import end_emitting
+from ezaigent.store.clock import SteadyClock
+from ezaigent.store.events import CLOCK, end_emitting
 from ezaigent.store.failures import explain
 from ezaigent.store.lane import Write, run_writes
 
@@ -40,6 +41,7 @@ class SqliteBackend:
         self._path = path
         self._engine = create_engine("sqlite://", creator=self._connect, poolclass=NullPool)
         self._committer = ThreadPoolExecutor(1, "sqlite-commit")
+        self.clock = SteadyClock()
         self._readers = ThreadPoolExecutor(_READERS, "sqlite-read")
         self._local = threading.local()
         self._open: list[Connection] = []
@@ -100,7 +102,7 @@ class SqliteBackend:
         driver.execute("PRAGMA synchronous = FULL")
         driver.execute("PRAGMA cache_size = -16000")  # 16 MB
         driver.execute("PRAGMA temp_store = MEMORY")
-        driver.create_function("epoch_now", 0, time.time)
+        driver.create_function("epoch_now", 0, self.clock)
         return driver
 
     def _open_writer(self) -> None:
@@ -113,6 +115,7 @@ class SqliteBackend:
         self._writer = self._engine.connect()
         self._open.append(self._writer)
         self._driver = _driver(self._writer)
+        self._writer.info[CLOCK] = self.clock
         self._driver.execute("PRAGMA journal_mode = WAL")
         self._driver.execute("BEGIN IMMEDIATE")  # a read-only file is found out now
         self._driver.execute("ROLLBACK")

@@ -188,7 +188,8 @@ def _take(
             if row.cancel_requested:
                 events += moves.cancelled(row, now, row.reason)
                 continue
-            if row.crashes >= settings.max_crashes + _ALONE and row.id not in moved and _guilty(conn, row):
+            hopeless = row.crashes >= settings.max_crashes + _ALONE and row.id not in moved
+            if hopeless and not queries.other_deaths(conn, row):
                 events += moves.bury(row, now)
                 continue
         resumed, said = moves.begin(

@@ -160,7 +160,7 @@ _LATELY: Final = 20_000
 """Events that are looked through for deaths: there is no index by kind, and older ones say nothing."""
 _other_deaths = Sql(
     f"""SELECT data FROM events WHERE seq > (SELECT coalesce(max(seq), 0) - {_LATELY} FROM events)
-    AND kind = 'worker.lost' AND at >= (SELECT min(ended_at) FROM runs
+    AND kind IN ('worker.lost', 'task.lease_expired') AND at >= (SELECT min(ended_at) FROM runs
         WHERE id > $1 AND id < $2 AND outcome = 'lost' AND session = CAST($3 AS integer))"""
 )
 _lost_with = Sql("SELECT worker FROM runs WHERE id > $1 AND id < $2 AND outcome = 'lost'")
