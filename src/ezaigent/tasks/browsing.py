@@ -16,7 +16,7 @@ from ezaigent.store import Connection, Sql
 from ezaigent.tasks import queries
 from ezaigent.tasks.rows import FullRow
 
-_WINDOW: Final = 10_000
+_WINDOW: Final = 5_000
 """Tasks looked at for one page."""
 
 _all = Sql("SELECT id, created_at FROM tasks WHERE id < $1 ORDER BY id DESC LIMIT $2")

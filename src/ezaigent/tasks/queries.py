@@ -31,7 +31,10 @@ _load_free = Sql(f"SELECT {{now}}, {_ALL} FROM tasks WHERE id IN [$1] ORDER BY i
 _by_key = Sql(f'SELECT {_ALL} FROM tasks WHERE "key" IN [$1]')
 _resolve = Sql('SELECT id, "key" FROM tasks WHERE id IN [$1] OR "key" IN [$1]')
 _by_ids = Sql(f"SELECT {_ALL} FROM tasks WHERE id IN [$1] ORDER BY id DESC")
-_by_prefix = Sql(f"SELECT {_ALL} FROM tasks WHERE substr(id, 1, length(CAST($1 AS TEXT))) = $1 ORDER BY id LIMIT 4")
+# A range of the primary key: ~ sorts behind every character of an id.
+_by_prefix = Sql(
+    f"""SELECT {_ALL} FROM tasks WHERE id >= CAST($1 AS TEXT) AND id < CAST($1 AS TEXT) || '~' ORDER BY id LIMIT 4"""
+)
 _list = Sql(
     f"""SELECT {_ALL} FROM tasks
     WHERE (CAST($1 AS TEXT) IS NULL OR profile = $1) AND (CAST($2 AS TEXT) IS NULL OR id < $2)
