@@ -66,4 +66,5 @@ lock: ## Renew requirements.lock
 		--generate-hashes --no-emit-index-url --no-annotate --no-header --output-file requirements.lock
 
 clean: ## Remove everything that was made here
-	rm -rf $(VENV) .uv dist build .coverage .coverage.* .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .uv dist build .coverage .coverage.* .pytest_cache .ruff_cache .hypothesis \
+		web/node_modules web/.api src/ezaigent/api/static
