@@ -126,15 +126,17 @@ async def test_twenty_do_nothing_and_twenty_one_add_an_agent_then_it_drains(
     process = up(policy="threshold", cooldown=1)
     async with scene.client() as fleet:
         await process.ready()
-        await submit(fleet, scene, 21)
+        await submit(fleet, scene, 1)
+        await server.wait_until(lambda records: len(records) >= 1)
+        await submit(fleet, scene, 20)
         await waits(fleet, 20)
         await looks(fleet)
         assert (await view(fleet)).pools[0].target == 1
-        await submit(fleet, scene, 2)  # one that the present agent would not take, and one for the new one
+        await submit(fleet, scene, 1)
         await agents(fleet, 2)
-        await waits(fleet, 21)
+        await waits(fleet, 20)
         server.clear_faults()
-        await settled(fleet, 23)
+        await settled(fleet, 22)
         await agents(fleet, 1)
         assert await told(fleet, "task.requeued", "task.retrying", "task.failed", "task.lease_expired") == []
         sizes = [
