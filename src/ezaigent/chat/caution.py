@@ -31,12 +31,16 @@ _REPORT: Final = re.compile(
 )
 
 
+_LOOKED_AT: Final = 2000
+"""Characters that are judged; no order is nearly as long."""
+
+
 def spoken_about(text: str) -> str | None:
     """Return why a sentence must not be taken as an order, in a few words for the answer; None where it may.
 
     Judged by the whole sentence, so it refuses more than it must: an order that changes something can be said plainly.
     """
-    plain = text.casefold().replace("\N{RIGHT SINGLE QUOTATION MARK}", "'").strip()
+    plain = text[:_LOOKED_AT].casefold().replace("\N{RIGHT SINGLE QUOTATION MARK}", "'").strip()
     if _REFUSED.search(plain):
         return "it says what not to do"
     if _CONDITION.search(plain):

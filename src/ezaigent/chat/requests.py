@@ -73,6 +73,8 @@ _ASKED_LAST: Final = re.compile(
 )
 _ABOUT_TASK: Final = re.compile(rf"[\w ]{{1,20}} {TASK}", re.IGNORECASE)
 """A verb and a task's id: about that task, no work of its own."""
+_LONGEST: Final = 1000
+"""Characters of a sentence that ends in ``please fix it``."""
 _STARTS: Final = re.compile(rf"(?:{_WORK})\b", re.IGNORECASE)
 _STARTS_WITH_PLACE: Final = re.compile(rf"(?:{_WORK_WITH_PLACE})\b", re.IGNORECASE)
 
@@ -89,7 +91,7 @@ def work(text: str, spelling: Spelling) -> Submit | None:
     said = " ".join(said.split()).strip(" ,;:-")
     if not said or _ABOUT_TASK.fullmatch(said):
         return None
-    last = _ASKED_LAST.fullmatch(said)
+    last = _ASKED_LAST.fullmatch(said) if len(said) <= _LONGEST else None
     starts = _STARTS.match(said) or (repo is not None and _STARTS_WITH_PLACE.match(said))
     if not (told_so or starts or last):
         return None

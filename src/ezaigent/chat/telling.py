@@ -48,6 +48,8 @@ _SEVERAL: Final = rf"{_NAME}(?:(?:,| and|, and) {_NAME})*"
 _NAMES: Final = re.compile(rf"{_SEVERAL}(?: (?:except|but|apart from)(?: for)? {_SEVERAL})?")
 _LINK: Final = re.compile(r"^(?:to|that|this|,|:)\s+", re.IGNORECASE)
 _HANGING: Final = frozenset({"the", "of", "both", "and"})
+_WIDEST: Final = 200
+"""Characters that they may take."""
 _LONGEST: Final = 16
 """Words that names may take."""
 
@@ -67,6 +69,8 @@ def _addressed(text: str, spelling: Spelling) -> Tell | None:
     best: Tell | None = None
     for end in range(1, min(len(words), _LONGEST)):
         names = " ".join(words[:end]).rstrip(",:")
+        if len(names) > _WIDEST:
+            break
         if not _NAMES.fullmatch(names) or words[end - 1].casefold() in _HANGING:
             continue
         tried = Spelling(spelling.known)

@@ -17,7 +17,7 @@ Make = Callable[[Match, Spelling], "Command | None"]
 PARTS: Final = {
     # values
     "task": rf"(?:the )?(?:task |change (?:of |in )?|result of )?(?P<task>{TASK})",
-    "whom": r"(?P<whom>[^:]+?)",
+    "whom": r"(?P<whom>[^:]{1,200}?)",
     "pool": r"(?:the )?(?P<pool>[a-z][a-z0-9-]*?)(?: pool| agents?| ones?)*",
     "count": rf"(?P<count>{NUMBER})",
     "text": r"(?P<text>.+)",

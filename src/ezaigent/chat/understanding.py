@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from ezaigent.chat.acting import ACTING
 from ezaigent.chat.caution import spoken_about
-from ezaigent.chat.commands import Command, Submit, Tell, harmless
+from ezaigent.chat.commands import Command, Submit, harmless
 from ezaigent.chat.known import Known, Spelling
 from ezaigent.chat.looking import LOOKING
 from ezaigent.chat.requests import work
@@ -22,6 +22,11 @@ if TYPE_CHECKING:
     from ezaigent.chat.ports import Interpreter
 
 Source = Literal["slash", "sentence", "model"]
+
+_LONGEST: Final = 240
+"""Characters of a sentence that can be an order; what is longer is a message or a request for work."""
+_LOOKED_AT: Final = 12
+"""Words in which a near command is looked for."""
 
 _EXAMPLES: Final = {
     "status": "/status",
@@ -83,9 +88,11 @@ def understand(text: str, known: Known) -> Understood:
             return Understood(parse_slash(line, known), "slash")
         except UsageError as error:
             return Understood(source="slash", remark=str(error), suggestions=_near(line[1:]))
-    plain = bare(line) or line
-    names = frozenset({*known.profiles, *known.agents})
-    corrected = mended(plain, names)
+    plain = bare(line) or line[:_LOOKED_AT]  # nothing but marks, such as "?"
+    if len(plain) > _LONGEST:
+        told_or_work = _told(plain, known, steered=False) or _work(plain, known, line)
+        return told_or_work if told_or_work is not None else Understood(remark=_remark(line), suggestions=_near(plain))
+    corrected = mended(plain, frozenset({*known.profiles, *known.agents}))
     for candidate in dict.fromkeys((plain, corrected)):
         found = _read(candidate, known, respelt=candidate != plain, whole=line)
         if found is not None:
@@ -119,9 +126,9 @@ def _read(text: str, known: Known, *, respelt: bool, whole: str) -> Understood |
     if command is not None:
         return Understood(command)
     if not respelt:
-        told = _told(text, known)
+        told = _told(text, known, steered=True)
         if told is not None:
-            return Understood(told)
+            return told
     if spoken_about(whole) is None:
         spelling = Spelling(known)
         command = first(ACTING, text, spelling)
@@ -132,13 +139,13 @@ def _read(text: str, known: Known, *, respelt: bool, whole: str) -> Understood |
     return _work(text, known, whole)
 
 
-def _told(text: str, known: Known) -> Tell | None:
-    if first(ACTING, text, Spelling(known)) is not None:
+def _told(text: str, known: Known, *, steered: bool) -> Understood | None:
+    if steered and first(ACTING, text, Spelling(known)) is not None:
         return None  # "tell claude-1 to pause" steers, it is no message
     found = told(text, Spelling(known))
     if found is not None and found.targets[0] in known.profiles and work(text, Spelling(known)) is not None:
         return None  # "ask gpt to fix the test" is work for whoever of that profile is free
-    return found
+    return None if found is None else Understood(found)
 
 
 def _work(text: str, known: Known, whole: str) -> Understood | None:
@@ -157,7 +164,7 @@ def _remark(line: str) -> str:
 
 
 def _near(text: str) -> tuple[str, ...]:
-    words = text.casefold().replace("?", " ").split()
+    words = [word[:40] for word in text[:_LONGEST].casefold().replace("?", " ").split()[:_LOOKED_AT]]
     found = [
         _EXAMPLES[near]
         for word in words

@@ -17,7 +17,13 @@ _AFTER: Final = re.compile(
     r"|thanks|thank you|thx|again|then|at the moment|will you|would you|ok(?:ay)?)[\s.!?]*$",
     re.IGNORECASE,
 )
-_END: Final = re.compile(r"[\s.!?;,]+$")
+_RUN: Final = re.compile(r"(?:, ?){8,}")
+"""Commas in a row, over which patterns would go again and again."""
+_MARKS: Final = " .!?;,"
+_LAYERS: Final = 12
+"""Times that politeness is taken off."""
+_TAIL: Final = 60
+"""Characters at the end in which it is looked for."""
 
 _COMMAND: Final = """
 pause stop hold halt suspend freeze resume unpause continue start restart drain finish cancel abort kill retry
@@ -47,18 +53,20 @@ _LONGER: Final = 2
 
 def bare(text: str) -> str:
     """Return the order without politeness and closing marks, its own letters kept."""
-    plain = " ".join(text.replace("\N{RIGHT SINGLE QUOTATION MARK}", "'").split())
-    while True:
-        shorter = _END.sub("", plain)
+    plain = _RUN.sub(", ", " ".join(text.replace("\N{RIGHT SINGLE QUOTATION MARK}", "'").split()))
+    for _ in range(_LAYERS):
+        shorter = plain.rstrip(_MARKS)
         found = _BEFORE.match(shorter)
         if found:
             shorter = shorter[found.end() :]
-        shorter = _AFTER.sub("", shorter)
+        end = max(0, len(shorter) - _TAIL)
+        shorter = shorter[:end] + _AFTER.sub("", shorter[end:])
         if not shorter:
-            return _END.sub("", plain)
+            return plain.rstrip(_MARKS)
         if shorter == plain:
-            return plain
+            break
         plain = shorter
+    return plain
 
 
 def mended(text: str, known: frozenset[str]) -> str:

@@ -35,14 +35,13 @@ async def draft(text: str, settings: Settings, *, repo: str | None = None, profi
     return Draft(plan if repo is None else plan.model_copy(update={"repo": repo}), ())
 
 
-async def submit_plan(plan: Plan, services: Services, *, key: str | None = None, by: str) -> list[Task]:
+async def submit_plan(plan: Plan, services: Services, *, key: str | None = None) -> list[Task]:
     """Queue the plan's tasks in one transaction, in the plan's order; the same ``key`` again is the same tasks.
 
     Raises ``UsageError`` for what a task cannot be: nothing is queued then.
     """
     from ezaigent.wiring.admission import admit
 
-    del by
     if plan.repo is None:
         raise UsageError("the plan names no repository")
     prefix = key or new_id()

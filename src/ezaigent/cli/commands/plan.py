@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -86,7 +85,7 @@ async def _submit(made: Plan, key: str | None) -> list[Task]:
     from ezaigent.wiring import Fleet, submit_plan
 
     async with Fleet.connect(settings=settings()) as fleet:
-        return await submit_plan(made, fleet.services, key=key, by=getpass.getuser())
+        return await submit_plan(made, fleet.services, key=key)
 
 
 def _show(made: Plan, queued: list[Task]) -> None:
