@@ -28,7 +28,6 @@ _LONGEST: Final = 300  # characters of a path
 _WORDS: Final = 64
 _URL: Final = re.compile(r"\b[a-zA-Z][\w+.-]{0,15}://\S+")
 _TOKEN: Final = re.compile(r"`?[\w@+*?.\[\]/-]{2,}+(?::\d++)*+`?(?!\()")
-_MARKS: Final = ("/", "file", "OWNERS")
 _PRODUCTS: Final = re.compile(r"(?i:(?:node|next|nuxt|vue|three|d3|express|chart|ember|backbone|alpine|react)\.js)")
 _FOLDERS: Final = """
 .github app apps bin cmd config crates deploy doc docs examples include internal lib libs migrations packages pkg
@@ -65,14 +64,15 @@ def mentioned(text: str, repo: str = "") -> list[str]:
     (``src``, ``tests``) or ends in a slash is a folder. Paths outside of the repository, addresses on the web and
     words such as and/or are none.
     """
+    if not (
+        "/" in text or "file" in text or "OWNERS" in text or text.count(".") - text.endswith(".") > text.count(". ")
+    ):
+        return []  # most prompts name no file, and their submit is not to be kept waiting by the rest
     text = text[:_READ]
     if repo.startswith("/"):
         text = text.replace(f"{repo.rstrip('/')}/", "")
     if "://" in text:
         text = _URL.sub(" ", text)
-    dots = text.count(".") - text.count(". ") - text.endswith(".")
-    if not dots and not any(mark in text for mark in _MARKS):
-        return []  # most prompts name no file, and their submit is not to be kept waiting by the rest
     found: dict[str, None] = {}
     for word in text.split():
         if "/" in word or "." in word[:-1]:
