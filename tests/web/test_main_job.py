@@ -36,6 +36,10 @@ def test_a_person_sets_up_submits_watches_reads_the_change_and_approves(site: Si
     row = page.get_by_role("row").filter(has_text="Remove unused imports")
     expect(row).to_contain_text("done")
     assert row.get_by_role("link").get_attribute("href") == f"#/tasks/{task}"
+    page.get_by_label("Search in title and prompt").fill("nothing like it")
+    expect(page.get_by_text("No task is like that.")).to_be_visible()
+    page.get_by_label("Search in title and prompt").fill("UNUSED imports")
+    expect(row).to_be_visible()
     assert site.problems == []
 
 

@@ -11,11 +11,14 @@ export class TaskList {
   /** Whether there are older ones that were not read yet. */
   more = $state(false);
   #states: State[];
+  #text: string;
   #cursor: string | null = null;
   #reading = false;
 
-  constructor(states: readonly State[]) {
+  /** `text`: only tasks with this in title or prompt; empty: all. */
+  constructor(states: readonly State[], text = '') {
     this.#states = [...states];
+    this.#text = text;
     this.resource = new Resource(() => this.#head(), { reduce: tasksAfter, wants: isTurn, every: 15_000 });
   }
 
@@ -54,6 +57,7 @@ export class TaskList {
     const query = {
       limit: PAGE,
       ...(this.#states.length ? { state: this.#states } : {}),
+      ...(this.#text ? { text: this.#text } : {}),
       ...(cursor === null ? {} : { cursor }),
     };
     return body(http.GET('/api/v1/tasks', { params: { query } }));
