@@ -21,9 +21,8 @@ from ezaigent.agents import Controls, Job, Outcome
 from ezaigent.core.errors import Drained, StaleFence, StoreUnavailable
 from ezaigent.fleet import Conductor
 from ezaigent.tasks import Claim
-from ezaigent.wiring import Services, load_settings, open_services, open_worker
+from ezaigent.wiring import Services, load_settings, open_conductor, open_services, open_worker
 from ezaigent.wiring.apart import work
-from ezaigent.wiring.services import open_conductor
 
 COMMIT = "commit"
 """Title of a task that makes a commit; the prompt of every task is the seconds it takes."""

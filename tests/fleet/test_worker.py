@@ -17,7 +17,7 @@ from ezaigent.agents import Controls, Job, Outcome
 from ezaigent.core.errors import SandboxUnavailable, StoreUnavailable, UnavailableError
 from ezaigent.tasks import Claim, NewTask, Slot, State
 from ezaigent.testing import Fault, ModelServer, ToolCall, from_steps
-from ezaigent.wiring import Fleet, somebody_works, work_alone
+from ezaigent.wiring import Fleet, open_conductor, somebody_works, work_alone
 from ezaigent.workspaces import Sandbox
 
 FALLBACK = "anthropic:claude-sonnet-5-5"
@@ -210,9 +210,7 @@ async def test_a_failure_is_the_stores_only_when_the_store_says_so(scene: Scene)
         async def run(self, job: Job) -> Outcome:
             raise AssertionError(job)
 
-    async with scene.client() as fleet, scene.working() as working:
-        assert working.worker is not None
-        conductor = working.worker._conductor  # pyright: ignore[reportPrivateUsage]
+    async with scene.client() as fleet, open_conductor(fleet.services) as conductor:
         queue, where = fleet.services.queue, fleet.services.db.where
         for error, state in (
             (StoreUnavailable("the disk is away"), State.QUEUED),

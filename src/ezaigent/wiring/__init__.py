@@ -4,9 +4,9 @@ from ezaigent.wiring.alone import require_ready, somebody_works, until_nobody_wo
 from ezaigent.wiring.conversing import open_chat
 from ezaigent.wiring.doctor import Finding, examine
 from ezaigent.wiring.handle import ENDINGS, Fleet, TaskHandle
-from ezaigent.wiring.scaling import scaled_pools, scaler_control, scaling, scaling_beside
 from ezaigent.wiring.planning import draft, submit_plan
-from ezaigent.wiring.services import Services, open_services, open_worker, pools
+from ezaigent.wiring.scaling import scaled_pools, scaler_control, scaling, scaling_beside
+from ezaigent.wiring.services import Services, open_conductor, open_services, open_worker, pools
 from ezaigent.wiring.serving import accounts, serve_api
 from ezaigent.wiring.settings import load_settings
 
@@ -21,6 +21,7 @@ __all__ = [
     "examine",
     "load_settings",
     "open_chat",
+    "open_conductor",
     "open_services",
     "open_worker",
     "pools",
