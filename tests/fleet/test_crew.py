@@ -70,8 +70,8 @@ async def test_lost_agents_are_ordered_again_under_their_names_and_drained_ones_
 
     await enter(db, "again", ("claude", "gpt"))
     await db.write(lambda conn: seats.adopt(conn, "again", ["claude", "gpt"], None))
-    await db.write(lambda conn: seats.leave(conn, ["claude-2"], "drained by me", recallable=False))
     await keeping.look()
+    await db.write(lambda conn: seats.leave(conn, ["claude-2"], "drained by me", recallable=False))
     await db.write(lambda conn: seats.left(conn, "again", ["claude-2"]))
     await keeping.look()
     assert await names(db) == ["claude-1", "claude-3", "gpt-1"]

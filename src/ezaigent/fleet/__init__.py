@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from ezaigent.fleet.models import WorkerInfo
 from ezaigent.fleet.roster import AgentView, Roster, profile_of
-from ezaigent.fleet.seats import Seat, leave
+from ezaigent.fleet.seats import DRAINED, Seat, leave
 from ezaigent.fleet.views import CheckView, TaskView, UsageView
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ACCOUNT",
+    "DRAINED",
     "PARENT",
     "SCALER_LEASE",
     "AgentView",

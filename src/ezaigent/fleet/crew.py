@@ -14,8 +14,8 @@ from ezaigent.fleet import seats
 from ezaigent.fleet.launchers import Launcher
 from ezaigent.fleet.models import WorkerInfo
 from ezaigent.fleet.roster import Roster
-from ezaigent.fleet.seats import Seat
-from ezaigent.store import Connection, Database
+from ezaigent.fleet.seats import DRAINED, Seat
+from ezaigent.store import Connection, Database, EventLog
 
 log = structlog.get_logger(__name__)
 
@@ -35,7 +35,9 @@ class Crew:
         self._db = db
         self._roster = roster
         self._asked = dict(asked)
-        self._leaving: dict[str, str] = {}
+        self._events = EventLog(db)
+        self._cursor: int | None = None
+        self._pinned: dict[str, str] = {}
         self._keeping: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -56,7 +58,7 @@ class Crew:
         """Order what is missing, then let the launcher see to it. Raises ``UnavailableError`` without the store."""
         workers = await self._roster.workers()
         there = await self._db.read(seats.all_seats)
-        self._note_drained(there)
+        await self._note_drained(there)
         if self._missing(there, workers):
             there = await self._db.write(lambda conn: self._order(conn, workers))
         await self.launcher.ensure(there, workers)
@@ -74,12 +76,16 @@ class Crew:
         except UnavailableError as error:
             log.warning("what was ordered cannot be taken back", reason=str(error))
 
-    def _note_drained(self, there: Sequence[Seat]) -> None:
-        present = {seat.agent for seat in there}
-        for agent, profile in self._leaving.items():
-            if agent not in present and self._asked.get(profile):
+    async def _note_drained(self, there: Sequence[Seat]) -> None:
+        """Want one agent less for each that a person drained: by the log, for an idle one is gone before it is seen."""
+        if self._cursor is None:
+            self._cursor = await self._events.head()
+        for event in await self._events.read(self._cursor, limit=1000, kinds=["agent.leaving"]):
+            self._cursor = event.seq
+            profile = self._pinned.pop(event.agent or "", None)
+            if profile is not None and str(event.data["reason"]).startswith(DRAINED) and self._asked.get(profile):
                 self._asked[profile] -= 1
-        self._leaving = {seat.agent: seat.profile for seat in there if seat.pinned and seat.leaving is not None}
+        self._pinned = {seat.agent: seat.profile for seat in there if seat.pinned and seat.leaving is None}
 
     def _missing(self, there: Sequence[Seat], workers: Sequence[WorkerInfo]) -> dict[str, int]:
         """Return how many seats are to be ordered: those of workers that a person started elsewhere do not count."""

@@ -19,6 +19,8 @@ from ezaigent.store import Connection, NewEvent, Sql, emit_many
 _COLUMNS: Final = "agent, profile, worker, pinned, ordered_at, ready_at, leaving, leaving_at, recallable"
 _NEW: Final = "agent, profile, worker, pinned, ordered_at, recallable"
 
+DRAINED: Final = "drained by "
+"""How the reason begins for which an agent leaves on a person's word."""
 _ANY: Final = 1_000_000
 
 _all = Sql(f"SELECT {_COLUMNS} FROM seats ORDER BY profile, agent")

@@ -318,10 +318,10 @@ class Fleet:
 
         The autoscaler does not take them back; it may start others. Raises ``NotFoundError`` where there are none.
         """
-        from ezaigent.fleet import leave
+        from ezaigent.fleet import DRAINED, leave
 
         names = await self.services.roster.named(agent)
-        await self.services.db.write(lambda conn: leave(conn, names, f"drained by {by}", recallable=False))
+        await self.services.db.write(lambda conn: leave(conn, names, f"{DRAINED}{by}", recallable=False))
         return names
 
     async def message(self, agent: str, text: str, *, by: str) -> list[str]:
