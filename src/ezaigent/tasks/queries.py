@@ -314,7 +314,8 @@ UNION ALL SELECT * FROM (
     ORDER BY lease_until LIMIT CAST($2 AS bigint)) AS expired
 UNION ALL SELECT 'due', '', '', 0, ''
     WHERE (SELECT min(wake_at) FROM tasks WHERE wake_at IS NOT NULL) <= {now}
-UNION ALL SELECT 'held', '', '', 0, '' WHERE EXISTS (SELECT 1 FROM tasks WHERE held_by IS NOT NULL)
+UNION ALL SELECT 'held', '', '', 0, ''
+    WHERE (SELECT min(held_by) FROM tasks WHERE held_by IS NOT NULL) IS NOT NULL
 UNION ALL SELECT 'paused', target, '', CASE WHEN paused THEN 1 ELSE 0 END, '' FROM pauses"""
 
 _candidates = Sql(sqlite=_LANES_SQLITE + _REST, postgresql=_LANES_POSTGRESQL + _REST)
@@ -323,7 +324,8 @@ _chosen = Sql(
     WHERE id IN [$1] AND NOT (id IN [$2]) AND (state = 'queued' OR (state = 'running' AND lease_until <= {now}))
     UNION ALL SELECT 'due', '', '', 0, ''
     WHERE (SELECT min(wake_at) FROM tasks WHERE wake_at IS NOT NULL) <= {now}
-    UNION ALL SELECT 'held', '', '', 0, '' WHERE EXISTS (SELECT 1 FROM tasks WHERE held_by IS NOT NULL)
+    UNION ALL SELECT 'held', '', '', 0, ''
+    WHERE (SELECT min(held_by) FROM tasks WHERE held_by IS NOT NULL) IS NOT NULL
     UNION ALL SELECT 'paused', target, '', CASE WHEN paused THEN 1 ELSE 0 END, '' FROM pauses"""
 )
 _running = Sql("SELECT project, count(*) FROM tasks WHERE state = 'running' GROUP BY project")
