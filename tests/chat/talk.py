@@ -37,6 +37,9 @@ class Door(FleetDoor):
         self.drained += agents
         return agents
 
+    async def size(self, pool: str) -> int:
+        return self.sizes.get(pool, sum(one.profile == pool for one in self.present))
+
     async def scale(self, pool: str, count: int, *, by: str) -> str:
         self.sizes[pool] = count
         return f"{pool} will have {count}"

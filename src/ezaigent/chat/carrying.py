@@ -235,7 +235,7 @@ class Carrier:
         if command.pool not in self._fleet.profiles():
             raise NotFoundError(f"no profile {command.pool!r}; known: {', '.join(self._fleet.profiles())}")
         present = [agent for agent in await self._fleet.agents() if agent.profile == command.pool]
-        there = sum(agent.status not in {"offline", "draining"} for agent in present)
+        there = await self._fleet.size(command.pool)
         target = command.to if command.to is not None else max(0, there + (command.by or 0))
         exact = Scale(pool=command.pool, to=target)
         said = f"scale {command.pool} from {there} to {target} agents"

@@ -57,6 +57,10 @@ class FleetDoor(Protocol):
         """Let these agents finish and take no more; return the names of those for which that is new."""
         ...
 
+    async def size(self, pool: str) -> int:
+        """Return how many agents the pool shall have now, those that are still to come included."""
+        ...
+
     async def scale(self, pool: str, count: int, *, by: str) -> str:
         """Set how many agents the pool has; return a sentence on what follows."""
         ...

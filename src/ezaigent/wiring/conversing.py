@@ -98,6 +98,11 @@ class ServicesDoor:
             lambda conn: seats.leave(conn, agents, f"drained by {by}", recallable=False)
         )
 
+    async def size(self, pool: str) -> int:
+        """Return how many seats of the pool stay."""
+        found = await self._services.db.read(seats.all_seats)
+        return sum(seat.profile == pool and seat.leaving is None for seat in found)
+
     async def scale(self, pool: str, count: int, *, by: str) -> str:
         """Set how many agents the pool has: seats that a worker adopts, or idle agents first that leave."""
 
