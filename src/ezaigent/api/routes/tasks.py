@@ -136,7 +136,7 @@ async def get_task(
 async def edit_task(  # noqa: PLR0917
     task_id: TaskId, edit: TaskEdit, on: On, caller: Caller, response: Response, if_match: IfMatch = None
 ) -> TaskView:
-    """Change a task that no agent works on: waiting, queued or blocked."""
+    """Change a task that is neither running nor done."""
     if if_match is None:
         raise Refusal(NO_PRECONDITION, "send If-Match with the ETag of the task that you have seen")
     before = await on.queue.get(task_id)
