@@ -253,7 +253,9 @@ async def report(services: Services, options: argparse.Namespace, repo: Path, id
     twice = [task for task, count in ends.items() if count > 1]
     claims = [event for event in events if event.kind == "task.claimed"]
     print(f"\n{len(ids):,} tasks, {len(claims):,} runs, {len(branches):,} branches with commits")
-    print(f"lost               {len(lost):>6,}   (of these dead letters: {len(failed):,})")
+    late = len(ids) - (await done(services))[0]
+    print(f"lost               {len(lost) - late:>6,}   (of these dead letters: {len(failed):,})")
+    print(f"still to be done   {late:>6,}   (when the time was over)")
     print(f"done twice         {len(twice):>6,}")
     print(f"duplicate commits  {doubled:>6,}")
     suspects = sum(event.kind == "recovery.acted" for event in events)
