@@ -93,9 +93,9 @@ class Site:
         return page.url.rpartition("/")[2]
 
 
-def stop(process: Any) -> None:
-    """End the server in order."""
-    process.terminate()
+def kill(process: Any) -> None:
+    """End the server without a word."""
+    process.kill()
     process.wait(60)
 
 

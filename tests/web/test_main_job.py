@@ -7,7 +7,7 @@ import re
 import pytest
 from playwright.sync_api import Browser, expect
 from tests.api.conftest import PASSWORD
-from tests.web.conftest import NARROW, Site, stop
+from tests.web.conftest import NARROW, Site, kill
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -116,7 +116,7 @@ def test_two_tabs_share_one_connection_and_both_see_the_work(site: Site) -> None
 def test_a_lost_connection_is_said_and_what_is_shown_is_dated(site: Site) -> None:
     page = site.set_up()
     expect(page.get_by_role("table", name="Agents")).to_contain_text("mechanic-1")
-    stop(site.process)
+    kill(site.process)
     expect(page.locator("[data-connection]")).to_have_attribute("data-connection", "lost")
     expect(page.locator("[data-stale]")).to_contain_text("as of")
     expect(page.get_by_role("table", name="Agents")).to_contain_text("mechanic-1")
