@@ -119,7 +119,7 @@ async def ours(url: str, agents: int, latency: float, folder: Path) -> dict[str,
     claims = await queue.claim(f"worker-{os.getpid()}", slots)
     assert len(claims) == agents + 1
     tree = Folder(folder)
-    async with build_runtime(db, settings, CostBook(db, CostSettings())) as runtime:
+    async with build_runtime(db, settings, CostBook(db, CostSettings()), None) as runtime:
 
         async def one(number: int) -> None:
             job = Job(claim=claims[number], profile=profile, workspace=tree, controls=Controls())

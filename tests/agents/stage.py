@@ -156,7 +156,7 @@ async def staged(
             yield Stage(home, repo, db, queue, workspaces, runtime, profile)
             return
         settings = settings_for(home, server.url if server else server_url)
-        async with build_runtime(db, settings, CostBook(db, costs or CostSettings())) as built:
+        async with build_runtime(db, settings, CostBook(db, costs or CostSettings()), None) as built:
             yield Stage(home, repo, db, queue, workspaces, built, profile)
     finally:
         await db.close()

@@ -146,7 +146,7 @@ async def test_how_a_run_ended_is_told_again_until_the_store_is_back(
         await services.queue.submit(NewTask(prompt="Do it.", repo=str(postgres_scene.repo)))
         (claim,) = await services.queue.claim("worker", [Slot(agent="claude-1", profile="claude")])
         settings = postgres_scene.settings
-        async with build_runtime(services.db, settings, services.costs) as runtime:
+        async with build_runtime(services.db, settings, services.costs, services.bus) as runtime:
             conductor = Conductor(
                 db=services.db,
                 queue=services.queue,

@@ -85,7 +85,7 @@ class NativeRuntime:
 
 @asynccontextmanager
 async def build_runtime(
-    db: Database, settings: Settings, costs: CostBook, bus: LiveBus | None = None
+    db: Database, settings: Settings, costs: CostBook, bus: LiveBus | None
 ) -> AsyncGenerator[Runtime]:
     """Yield the runtime of the product; its connections to the providers are closed at the end.
 

@@ -121,8 +121,9 @@ class PostgresBackend:
                 async with self._reader.connect() as conn:
                     try:
                         return await conn.run_sync(fn)
-                    except Exception as error:
-                        if broken_connection(error):
+                    except BaseException as error:
+                        # A cancelled statement is still under way: nobody else may use its connection.
+                        if not isinstance(error, Exception) or broken_connection(error):
                             await conn.invalidate()
                         raise
             except Exception as error:  # noqa: BLE001 - explained, and raised again

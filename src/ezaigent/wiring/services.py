@@ -259,7 +259,7 @@ async def open_conductor(services: Services) -> AsyncGenerator[Conductor]:
 
     settings = services.settings
     sandbox = await detect(settings.sandbox, hidden=[settings.home])
-    async with build_runtime(services.db, settings, services.costs) as runtime:
+    async with build_runtime(services.db, settings, services.costs, services.bus) as runtime:
         yield Conductor(
             db=services.db,
             queue=services.queue,
