@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pty
@@ -113,7 +114,11 @@ def _typed(terminal: Terminal, keys: list[bytes]) -> tuple[int, str]:
         for key in keys:
             shown += _until(main, b"fleet> ")
             os.write(main, key)
-        shown += _until(main, None)
+        ends = time.monotonic() + 30
+        while process.poll() is None and time.monotonic() < ends:
+            shown += _until(main, None, 2.0)
+            with contextlib.suppress(OSError):  # a signal between the prompt and Python's wait for a key is heard late
+                os.write(main, keys[-1])
         return process.wait(20), shown.decode()
     finally:
         process.kill()
@@ -128,10 +133,10 @@ def _own_terminal() -> None:
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
 
-def _until(terminal: int, what: bytes | None) -> bytes:
-    """Read until ``what`` was shown, or the other side is closed."""
+def _until(terminal: int, what: bytes | None, seconds: float = 30.0) -> bytes:
+    """Read until ``what`` was shown, the other side is closed, or the time is over."""
     got = b""
-    ends = time.monotonic() + 30
+    ends = time.monotonic() + seconds
     while time.monotonic() < ends and (what is None or what not in got):
         if select.select([terminal], [], [], 0.1)[0]:
             try:

@@ -98,7 +98,7 @@ def test_doctor_fails_with_3_when_something_needed_is_missing(tmp_path: Path) ->
 def test_empty_lists_say_what_to_do_next(ezaigent: Terminal) -> None:
     assert "ezaigent submit" in ezaigent("tasks", "list").err
     assert "ezaigent up" in ezaigent("agents", "list").err
-    assert ezaigent("agents", "list", "--json").json == {"items": []}
+    assert ezaigent("agents", "list", "--json").json == {"items": [], "pauses": {}}
     status = ezaigent("status")
     assert "none yet" in status.out
     assert ezaigent("status", "--json").json["queue"]["states"]["queued"] == 0
