@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,12 @@ def test_help_shows_itself(ezaigent: Terminal, words: tuple[str, ...]) -> None:
     assert "Usage: ezaigent" in said.out + said.err
     assert said.code == (0 if words else 2)
     assert "Traceback" not in said.err
+
+
+def test_help_loads_nothing_heavy() -> None:
+    script = "import sys, ezaigent.cli.commands; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert not {"pydantic", "sqlalchemy", "redis", "fastapi", "pydantic_ai", "git"} & set(done.stdout.split())
 
 
 def test_the_version(ezaigent: Terminal) -> None:

@@ -16,7 +16,7 @@ from ezaigent.core.errors import UnavailableError, UsageError
 
 if TYPE_CHECKING:
     from ezaigent.core.events import Event
-    from ezaigent.core.settings import LauncherKind
+    from ezaigent.core.launchers import LauncherKind
     from ezaigent.wiring import Fleet
 
 log = structlog.get_logger(__name__)

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
+from ezaigent.core.launchers import LauncherKind
 from ezaigent.core.scaling import ScalingSettings
 
 
@@ -148,9 +149,6 @@ class FleetSettings(_Section):
     """Seconds that running tasks may go on after a stop was asked for; then they are checkpointed and requeued."""
     check_rounds: Annotated[int, Field(ge=0)] = 3
     """Times that failing checks go back to the agent before the attempt fails."""
-
-
-LauncherKind = Literal["inline", "process", "docker", "kubernetes"]
 
 
 class LauncherSettings(_Section):

@@ -8,7 +8,7 @@ import typer
 
 from ezaigent.cli.app import app, run
 from ezaigent.core.errors import UsageError
-from ezaigent.core.settings import LauncherKind
+from ezaigent.core.launchers import LauncherKind
 
 
 @app.command(rich_help_panel="Run")
