@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 import structlog
@@ -98,6 +98,7 @@ async def serve(
             assert fleet.worker is not None
             if sized:
                 await stack.enter_async_context(scaling_beside(fleet))
+            stack.push_async_callback(_ended, fleet)  # before the autoscaler, which ends the seats that nobody hosts
             reached = await _open(stack, fleet, door)
             if as_json:
                 print_line({"ready": True, **fleet.worker.info.model_dump(mode="json"), **reached})
@@ -108,6 +109,12 @@ async def serve(
             if parent is not None:
                 beside.append(until_orphaned(parent))
             await _join(fleet, [asyncio.create_task(one) for one in beside])
+
+
+async def _ended(fleet: Fleet) -> None:
+    fleet.abort()
+    with suppress(Exception):  # whoever waited for the worker has its error
+        await fleet.join()
 
 
 async def serve_alone(*, as_json: bool, door: Door) -> None:
