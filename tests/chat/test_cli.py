@@ -128,9 +128,11 @@ def _typed(terminal: Terminal, keys: list[bytes]) -> tuple[int, str]:
 
 def _own_terminal() -> None:
     import fcntl
+    import signal
     import termios
 
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # a shell lets what it starts in the background ignore it
 
 
 def _until(terminal: int, what: bytes | None, seconds: float = 30.0) -> bytes:
