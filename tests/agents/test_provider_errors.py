@@ -15,7 +15,8 @@ from pydantic_ai.models import ModelRequestParameters
 from pydantic_ai.settings import ModelSettings
 from tests.agents.canned_server import Answer, canned_server
 
-from ezaigent.agents.provider_errors import ProviderFailure, classify, scrub
+from ezaigent.agents.provider_errors import classify, scrub
+from ezaigent.agents.provider_failure import ProviderFailure
 from ezaigent.agents.providers import build_model
 from ezaigent.agents.transport import Transport
 from ezaigent.core.errors import StaleFence

@@ -18,7 +18,7 @@ from ezaigent.agents.governor import OPEN, Ask, Permit
 from ezaigent.agents.meter import Meter
 from ezaigent.agents.patience import Patience
 from ezaigent.agents.profiles import Profile
-from ezaigent.agents.provider_errors import ProviderFailure
+from ezaigent.agents.provider_failure import ProviderFailure
 from ezaigent.agents.resilient import ResilientModel
 from ezaigent.agents.transport import Transport
 from ezaigent.core.errors import BudgetExceeded, RunError, StaleFence, UnavailableError

@@ -24,6 +24,12 @@ def test_help_loads_nothing_heavy() -> None:
     assert not {"pydantic", "sqlalchemy", "redis", "fastapi", "pydantic_ai", "git"} & set(done.stdout.split())
 
 
+def test_a_worker_starts_without_the_library_of_the_agents() -> None:
+    script = "import sys, ezaigent.agents.governor, ezaigent.agents.transport, ezaigent.api; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert not {"pydantic_ai", "openai", "anthropic"} & set(done.stdout.split())
+
+
 def test_the_version(ezaigent: Terminal) -> None:
     from ezaigent import __version__
 

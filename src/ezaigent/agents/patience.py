@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from ezaigent.agents.provider_errors import ProviderFailure
+from ezaigent.agents.provider_failure import ProviderFailure
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,40 +10,15 @@ import json
 import re
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, Literal, cast
+from typing import Any, Final, cast
 
 from pydantic_ai import exceptions as pai
 
+from ezaigent.agents.provider_failure import Bill, Kind, ProviderFailure
 from ezaigent.core.errors import EzAigentError
 
-Kind = Literal["rate_limit", "overload", "quota", "billing", "permanent", "transient"]
-"""``rate_limit``: wait, then the same model. ``overload``: back off, then fail over. ``quota`` and ``billing``: fail
-over at once. ``permanent``: the run fails. ``transient``: try again with jitter."""
-
-Bill = Literal["refused", "lost"]
-
 _Errors = type[BaseException] | tuple[type[BaseException], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class ProviderFailure:
-    """One failed model call, understood."""
-
-    kind: Kind
-    message: str
-    """One line for people, without secrets."""
-    retry_after: float | None = None
-    """Seconds that the provider asked to wait."""
-    resets_in: float | None = None
-    """Seconds until a used-up quota is known to be whole again."""
-    status: int | None = None
-    """HTTP status, where the provider answered with one."""
-    too_long: bool = False
-    """Whether the prompt does not fit into the model's context window."""
-    bill: Bill = "refused"
-    """``refused``: certainly not billed. ``lost``: the request had left, and may have been billed."""
 
 
 def classify(error: BaseException, *, secrets: Iterable[str] = ()) -> ProviderFailure:

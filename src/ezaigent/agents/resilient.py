@@ -26,7 +26,8 @@ from ezaigent.agents.meter import Meter, record_of
 from ezaigent.agents.patience import Patience
 from ezaigent.agents.profiles import Profile
 from ezaigent.agents.prompt_bound import PromptMeasure
-from ezaigent.agents.provider_errors import ProviderFailure, classify
+from ezaigent.agents.provider_errors import classify
+from ezaigent.agents.provider_failure import ProviderFailure
 from ezaigent.agents.providers import build_model, key_of, secrets_of
 from ezaigent.agents.transport import Heard, Transport, listening
 from ezaigent.core.errors import RunError, UnavailableError

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
-from ezaigent.agents.provider_errors import ProviderFailure
+from ezaigent.agents.provider_failure import ProviderFailure
 from ezaigent.agents.transport import Heard
 
 

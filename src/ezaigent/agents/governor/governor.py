@@ -22,7 +22,7 @@ from ezaigent.agents.governor.shared import CHANNEL, Link, News, Shared
 from ezaigent.agents.governor.standing import Closed, Go, Pause, standing
 from ezaigent.agents.governor.state import ModelState
 from ezaigent.agents.governor.turns import Turn, Turns
-from ezaigent.agents.provider_errors import ProviderFailure
+from ezaigent.agents.provider_failure import ProviderFailure
 from ezaigent.agents.transport import Heard
 from ezaigent.core.ids import new_id
 from ezaigent.core.settings import ProviderSettings, Settings

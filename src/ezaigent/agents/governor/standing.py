@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ezaigent.agents.governor.state import AccountState, ModelState
-from ezaigent.agents.provider_errors import Kind, ProviderFailure
+from ezaigent.agents.provider_failure import Kind, ProviderFailure
 
 
 @dataclass(frozen=True, slots=True)
