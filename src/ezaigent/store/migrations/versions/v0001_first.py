@@ -1,10 +1,11 @@
 """The first schema."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import sqlalchemy as sa
 from alembic import op
+
+from ezaigent.store.migrations.columns import big, key, time
 
 revision: str = "0001"
 down_revision: str | None = None
@@ -12,36 +13,24 @@ branch_labels: Sequence[str] | None = None
 depends_on: Sequence[str] | None = None
 
 
-def _key() -> Any:
-    return sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
-
-
-def _time() -> Any:
-    return sa.Double[float]()
-
-
-def _big() -> Any:
-    return sa.BigInteger().with_variant(sa.Integer(), "sqlite")
-
-
 def upgrade() -> None:
     """Create every table."""
     op.create_table(
         "agents",
-        sa.Column("name", _key(), nullable=False),
+        sa.Column("name", key(), nullable=False),
         sa.Column("profile", sa.Text(), nullable=False),
         sa.Column("paused", sa.Boolean(), nullable=False),
         sa.Column("paused_by", sa.Text(), nullable=True),
-        sa.Column("updated_at", _time(), nullable=False),
+        sa.Column("updated_at", time(), nullable=False),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_agents")),
     )
     op.create_table(
         "events",
-        sa.Column("seq", _big(), sa.Identity(), nullable=False),
-        sa.Column("at", _time(), nullable=False),
+        sa.Column("seq", big(), sa.Identity(), nullable=False),
+        sa.Column("at", time(), nullable=False),
         sa.Column("kind", sa.Text(), nullable=False),
-        sa.Column("task_id", _key(), nullable=True),
-        sa.Column("run_id", _key(), nullable=True),
+        sa.Column("task_id", key(), nullable=True),
+        sa.Column("run_id", key(), nullable=True),
         sa.Column("agent", sa.Text(), nullable=True),
         sa.Column("data", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("seq", name=op.f("pk_events")),
@@ -50,34 +39,34 @@ def upgrade() -> None:
     op.create_index("ix_events_task_id", "events", ["task_id", "seq"], unique=False)
     op.create_table(
         "journal",
-        sa.Column("task_id", _key(), nullable=False),
+        sa.Column("task_id", key(), nullable=False),
         sa.Column("session", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("seq", sa.Integer(), autoincrement=False, nullable=False),
-        sa.Column("fence", _big(), nullable=False),
+        sa.Column("fence", big(), nullable=False),
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("payload", sa.LargeBinary(), nullable=False),
         sa.Column("checkpoint", sa.Text(), nullable=True),
-        sa.Column("at", _time(), nullable=False),
+        sa.Column("at", time(), nullable=False),
         sa.PrimaryKeyConstraint("task_id", "session", "seq", name=op.f("pk_journal")),
     )
     op.create_table(
         "ledgers",
-        sa.Column("key", _key(), nullable=False),
-        sa.Column("limit_nusd", _big(), nullable=True),
-        sa.Column("spent_nusd", _big(), server_default=sa.text("0"), nullable=False),
-        sa.Column("held_nusd", _big(), server_default=sa.text("0"), nullable=False),
+        sa.Column("key", key(), nullable=False),
+        sa.Column("limit_nusd", big(), nullable=True),
+        sa.Column("spent_nusd", big(), server_default=sa.text("0"), nullable=False),
+        sa.Column("held_nusd", big(), server_default=sa.text("0"), nullable=False),
         sa.PrimaryKeyConstraint("key", name=op.f("pk_ledgers")),
     )
     op.create_table(
         "messages",
-        sa.Column("id", _key(), nullable=False),
+        sa.Column("id", key(), nullable=False),
         sa.Column("to_agent", sa.Text(), nullable=True),
-        sa.Column("task_id", _key(), nullable=True),
+        sa.Column("task_id", key(), nullable=True),
         sa.Column("text", sa.Text(), nullable=False),
         sa.Column("by", sa.Text(), nullable=False),
-        sa.Column("created_at", _time(), nullable=False),
-        sa.Column("delivered_at", _time(), nullable=True),
-        sa.Column("run_id", _key(), nullable=True),
+        sa.Column("created_at", time(), nullable=False),
+        sa.Column("delivered_at", time(), nullable=True),
+        sa.Column("run_id", key(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_messages")),
     )
     op.create_index(
@@ -90,27 +79,27 @@ def upgrade() -> None:
     )
     op.create_table(
         "reservations",
-        sa.Column("id", _key(), nullable=False),
-        sa.Column("task_id", _key(), nullable=False),
-        sa.Column("run_id", _key(), nullable=False),
-        sa.Column("fence", _big(), nullable=False),
-        sa.Column("amount_nusd", _big(), nullable=False),
+        sa.Column("id", key(), nullable=False),
+        sa.Column("task_id", key(), nullable=False),
+        sa.Column("run_id", key(), nullable=False),
+        sa.Column("fence", big(), nullable=False),
+        sa.Column("amount_nusd", big(), nullable=False),
         sa.Column("keys", sa.Text(), nullable=False),
-        sa.Column("at", _time(), nullable=False),
+        sa.Column("at", time(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_reservations")),
     )
     op.create_index(op.f("ix_reservations_task_id"), "reservations", ["task_id"], unique=False)
     op.create_table(
         "runs",
-        sa.Column("id", _key(), nullable=False),
-        sa.Column("task_id", _key(), nullable=False),
+        sa.Column("id", key(), nullable=False),
+        sa.Column("task_id", key(), nullable=False),
         sa.Column("session", sa.Integer(), nullable=False),
-        sa.Column("fence", _big(), nullable=False),
+        sa.Column("fence", big(), nullable=False),
         sa.Column("agent", sa.Text(), nullable=False),
         sa.Column("profile", sa.Text(), nullable=False),
         sa.Column("worker", sa.Text(), nullable=False),
-        sa.Column("started_at", _time(), nullable=False),
-        sa.Column("ended_at", _time(), nullable=True),
+        sa.Column("started_at", time(), nullable=False),
+        sa.Column("ended_at", time(), nullable=True),
         sa.Column("outcome", sa.Text(), nullable=True),
         sa.Column("reason", sa.Text(), server_default=sa.text("''"), nullable=False),
         sa.Column("steps", sa.Integer(), server_default=sa.text("0"), nullable=False),
@@ -118,42 +107,42 @@ def upgrade() -> None:
     )
     op.create_table(
         "tasks",
-        sa.Column("id", _key(), nullable=False),
-        sa.Column("key", _key(), nullable=True),
+        sa.Column("id", key(), nullable=False),
+        sa.Column("key", key(), nullable=True),
         sa.Column("title", sa.Text(), nullable=False),
         sa.Column("prompt", sa.Text(), nullable=False),
         sa.Column("repo", sa.Text(), nullable=False),
         sa.Column("base", sa.Text(), nullable=True),
-        sa.Column("project", _key(), nullable=False),
+        sa.Column("project", key(), nullable=False),
         sa.Column("profile", sa.Text(), nullable=True),
-        sa.Column("pool", _key(), nullable=False),
+        sa.Column("pool", key(), nullable=False),
         sa.Column("priority", sa.SmallInteger(), nullable=False),
         sa.Column("scope", sa.Text(), nullable=False),
         sa.Column("checks", sa.Text(), nullable=False),
         sa.Column("needs", sa.Text(), nullable=False),
-        sa.Column("budget_nusd", _big(), nullable=True),
-        sa.Column("not_before", _time(), nullable=True),
+        sa.Column("budget_nusd", big(), nullable=True),
+        sa.Column("not_before", time(), nullable=True),
         sa.Column("max_attempts", sa.Integer(), nullable=True),
-        sa.Column("state", _key(), nullable=False),
+        sa.Column("state", key(), nullable=False),
         sa.Column("attempts", sa.Integer(), nullable=False),
         sa.Column("crashes", sa.Integer(), nullable=False),
         sa.Column("session", sa.Integer(), nullable=False),
         sa.Column("fresh", sa.SmallInteger(), nullable=False),
-        sa.Column("fence", _big(), nullable=False),
+        sa.Column("fence", big(), nullable=False),
         sa.Column("agent", sa.Text(), nullable=True),
-        sa.Column("run_id", _key(), nullable=True),
+        sa.Column("run_id", key(), nullable=True),
         sa.Column("worker", sa.Text(), nullable=True),
-        sa.Column("lease_until", _time(), nullable=True),
-        sa.Column("wake_at", _time(), nullable=True),
-        sa.Column("queued_at", _time(), nullable=True),
+        sa.Column("lease_until", time(), nullable=True),
+        sa.Column("wake_at", time(), nullable=True),
+        sa.Column("queued_at", time(), nullable=True),
         sa.Column("cancel_requested", sa.Boolean(), nullable=False),
         sa.Column("reason", sa.Text(), nullable=False),
         sa.Column("steps", sa.Integer(), nullable=False),
         sa.Column("change", sa.Text(), nullable=True),
-        sa.Column("created_at", _time(), nullable=False),
-        sa.Column("updated_at", _time(), nullable=False),
-        sa.Column("started_at", _time(), nullable=True),
-        sa.Column("finished_at", _time(), nullable=True),
+        sa.Column("created_at", time(), nullable=False),
+        sa.Column("updated_at", time(), nullable=False),
+        sa.Column("started_at", time(), nullable=True),
+        sa.Column("finished_at", time(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_tasks")),
         postgresql_with={"autovacuum_vacuum_scale_factor": 0.01, "autovacuum_vacuum_threshold": 2000},
     )
@@ -192,23 +181,23 @@ def upgrade() -> None:
     )
     op.create_table(
         "usage",
-        sa.Column("id", _big(), sa.Identity(), nullable=False),
-        sa.Column("task_id", _key(), nullable=False),
-        sa.Column("run_id", _key(), nullable=False),
+        sa.Column("id", big(), sa.Identity(), nullable=False),
+        sa.Column("task_id", key(), nullable=False),
+        sa.Column("run_id", key(), nullable=False),
         sa.Column("session", sa.Integer(), nullable=False),
         sa.Column("step", sa.Integer(), nullable=False),
-        sa.Column("at", _time(), nullable=False),
+        sa.Column("at", time(), nullable=False),
         sa.Column("agent", sa.Text(), nullable=False),
         sa.Column("profile", sa.Text(), nullable=False),
         sa.Column("provider", sa.Text(), nullable=False),
         sa.Column("model", sa.Text(), nullable=False),
-        sa.Column("input_tokens", _big(), nullable=False),
-        sa.Column("cache_read_tokens", _big(), nullable=False),
-        sa.Column("cache_write_5m_tokens", _big(), nullable=False),
-        sa.Column("cache_write_1h_tokens", _big(), nullable=False),
-        sa.Column("output_tokens", _big(), nullable=False),
-        sa.Column("reasoning_tokens", _big(), nullable=False),
-        sa.Column("cost_nusd", _big(), nullable=True),
+        sa.Column("input_tokens", big(), nullable=False),
+        sa.Column("cache_read_tokens", big(), nullable=False),
+        sa.Column("cache_write_5m_tokens", big(), nullable=False),
+        sa.Column("cache_write_1h_tokens", big(), nullable=False),
+        sa.Column("output_tokens", big(), nullable=False),
+        sa.Column("reasoning_tokens", big(), nullable=False),
+        sa.Column("cost_nusd", big(), nullable=True),
         sa.Column("price_date", sa.Text(), nullable=True),
         sa.Column("outcome", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_usage")),
@@ -217,19 +206,19 @@ def upgrade() -> None:
     op.create_index(op.f("ix_usage_task_id"), "usage", ["task_id"], unique=False)
     op.create_table(
         "workers",
-        sa.Column("id", _key(), nullable=False),
+        sa.Column("id", key(), nullable=False),
         sa.Column("host", sa.Text(), nullable=False),
         sa.Column("pid", sa.Integer(), nullable=False),
         sa.Column("version", sa.Text(), nullable=False),
-        sa.Column("started_at", _time(), nullable=False),
-        sa.Column("seen_at", _time(), nullable=False),
+        sa.Column("started_at", time(), nullable=False),
+        sa.Column("seen_at", time(), nullable=False),
         sa.Column("info", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_workers")),
     )
     op.create_table(
         "needs",
-        sa.Column("task_id", _key(), nullable=False),
-        sa.Column("needs_id", _key(), nullable=False),
+        sa.Column("task_id", key(), nullable=False),
+        sa.Column("needs_id", key(), nullable=False),
         sa.ForeignKeyConstraint(["needs_id"], ["tasks.id"], name=op.f("fk_needs_needs_id")),
         sa.ForeignKeyConstraint(["task_id"], ["tasks.id"], name=op.f("fk_needs_task_id"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("task_id", "needs_id", name=op.f("pk_needs")),

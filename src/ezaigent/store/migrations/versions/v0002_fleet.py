@@ -1,10 +1,11 @@
 """The fleet: seats of agents, elected leaders, the autoscaler's decisions, settings changed at run time."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import sqlalchemy as sa
 from alembic import op
+
+from ezaigent.store.migrations.columns import big, key, time
 
 revision: str = "0002"
 down_revision: str | None = "0001"
@@ -12,31 +13,19 @@ branch_labels: Sequence[str] | None = None
 depends_on: Sequence[str] | None = None
 
 
-def _key() -> Any:
-    return sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
-
-
-def _time() -> Any:
-    return sa.Double[float]()
-
-
-def _big() -> Any:
-    return sa.BigInteger().with_variant(sa.Integer(), "sqlite")
-
-
 def _overlap() -> None:
     op.add_column("tasks", sa.Column("overlap", sa.Text(), nullable=False, server_default=sa.text("'allow'")))
     op.add_column("tasks", sa.Column("predicted", sa.Text(), nullable=False, server_default=sa.text("'[]'")))
     op.add_column("tasks", sa.Column("guarded", sa.SmallInteger(), nullable=False, server_default=sa.text("0")))
-    op.add_column("tasks", sa.Column("held_by", _key(), nullable=True))
+    op.add_column("tasks", sa.Column("held_by", key(), nullable=True))
     held = sa.text("held_by IS NOT NULL")
     guarded = sa.text("guarded = 1 AND state IN ('queued', 'running', 'waiting')")
     op.create_index("ix_tasks_held_by", "tasks", ["held_by"], sqlite_where=held, postgresql_where=held)
     op.create_index("ix_tasks_guarded", "tasks", ["project"], sqlite_where=guarded, postgresql_where=guarded)
     op.create_table(
         "touched",
-        sa.Column("task_id", _key(), nullable=False),
-        sa.Column("project", _key(), nullable=False),
+        sa.Column("task_id", key(), nullable=False),
+        sa.Column("project", key(), nullable=False),
         sa.Column("words", sa.Text(), nullable=False),
         sa.Column("paths", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("task_id", name=op.f("pk_touched")),
@@ -51,10 +40,10 @@ def upgrade() -> None:
     _overlap()
     op.create_table(
         "pauses",
-        sa.Column("target", _key(), nullable=False),
+        sa.Column("target", key(), nullable=False),
         sa.Column("paused", sa.Boolean(), nullable=False),
         sa.Column("by", sa.Text(), nullable=False),
-        sa.Column("at", _time(), nullable=False),
+        sa.Column("at", time(), nullable=False),
         sa.PrimaryKeyConstraint("target", name=op.f("pk_pauses")),
     )
     op.execute(
@@ -64,47 +53,47 @@ def upgrade() -> None:
     op.drop_table("agents")
     op.create_table(
         "clock",
-        sa.Column("boot", _key(), nullable=False),
-        sa.Column("ahead", _time(), nullable=False),
+        sa.Column("boot", key(), nullable=False),
+        sa.Column("ahead", time(), nullable=False),
         sa.PrimaryKeyConstraint("boot", name=op.f("pk_clock")),
     )
     op.create_table(
         "seats",
-        sa.Column("agent", _key(), nullable=False),
-        sa.Column("profile", _key(), nullable=False),
-        sa.Column("worker", _key(), nullable=True),
+        sa.Column("agent", key(), nullable=False),
+        sa.Column("profile", key(), nullable=False),
+        sa.Column("worker", key(), nullable=True),
         sa.Column("pinned", sa.Boolean(), nullable=False),
-        sa.Column("ordered_at", _time(), nullable=False),
-        sa.Column("ready_at", _time(), nullable=True),
+        sa.Column("ordered_at", time(), nullable=False),
+        sa.Column("ready_at", time(), nullable=True),
         sa.Column("leaving", sa.Text(), nullable=True),
-        sa.Column("leaving_at", _time(), nullable=True),
+        sa.Column("leaving_at", time(), nullable=True),
         sa.Column("recallable", sa.Boolean(), nullable=False),
         sa.PrimaryKeyConstraint("agent", name=op.f("pk_seats")),
     )
     op.create_index(op.f("ix_seats_worker"), "seats", ["worker"], unique=False)
     op.create_table(
         "leaders",
-        sa.Column("office", _key(), nullable=False),
-        sa.Column("holder", _key(), nullable=True),
-        sa.Column("fence", _big(), nullable=False),
-        sa.Column("until", _time(), nullable=False),
+        sa.Column("office", key(), nullable=False),
+        sa.Column("holder", key(), nullable=True),
+        sa.Column("fence", big(), nullable=False),
+        sa.Column("until", time(), nullable=False),
         sa.Column("state", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("office", name=op.f("pk_leaders")),
     )
     op.create_table(
         "decisions",
-        sa.Column("id", _big(), sa.Identity(), nullable=False),
-        sa.Column("at", _time(), nullable=False),
-        sa.Column("pool", _key(), nullable=False),
+        sa.Column("id", big(), sa.Identity(), nullable=False),
+        sa.Column("at", time(), nullable=False),
+        sa.Column("pool", key(), nullable=False),
         sa.Column("data", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_decisions")),
     )
     op.create_index("ix_decisions_pool", "decisions", ["pool", "id"], unique=False)
     op.create_table(
         "overrides",
-        sa.Column("name", _key(), nullable=False),
+        sa.Column("name", key(), nullable=False),
         sa.Column("value", sa.Text(), nullable=False),
         sa.Column("by", sa.Text(), nullable=False),
-        sa.Column("updated_at", _time(), nullable=False),
+        sa.Column("updated_at", time(), nullable=False),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_overrides")),
     )
