@@ -20,13 +20,14 @@ from ezaigent.api.hygiene import Hygiene
 from ezaigent.api.metrics import Metrics
 from ezaigent.api.models import Problem
 from ezaigent.api.problems import add_problems
-from ezaigent.api.routes import accounts, agents, autoscaler, costs, events, health, session, tasks
+from ezaigent.api.routes import accounts, agents, autoscaler, chat, costs, events, health, session, tasks
 from ezaigent.api.stream import Fanout
 from ezaigent.api.throttle import SignIns
 
 ROUTERS: Final[tuple[APIRouter, ...]] = (
     tasks.router,
     agents.router,
+    chat.router,
     events.router,
     costs.router,
     autoscaler.router,

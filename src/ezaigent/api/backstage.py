@@ -12,6 +12,7 @@ from ezaigent.api.access import Principal
 from ezaigent.api.accounts import Accounts
 from ezaigent.api.gate import client
 from ezaigent.api.stream import Fanout
+from ezaigent.chat import Chat
 from ezaigent.core.settings import Settings
 from ezaigent.costs import CostBook
 from ezaigent.fleet import Roster, ScalerControl
@@ -70,6 +71,7 @@ class Backstage:
     steer: Steer
     tell: Tell
     drain: Drain
+    chat: Chat
     scaler: Callable[[], ScalerControl]
     """Returns what looks at the autoscaler and steers it."""
 

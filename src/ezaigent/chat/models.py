@@ -61,6 +61,10 @@ class Confirmation(BaseModel):
     """What will be done, in one line."""
     touches: tuple[str, ...] = ()
     """Agents or tasks that it touches."""
+    conversation: str = FLEET
+    """Where it was asked."""
+    by: str = ""
+    """Who was asked."""
 
 
 class Reply(BaseModel):

@@ -97,6 +97,10 @@ _take = Sql(
     """DELETE FROM confirmations WHERE conversation = $1 AND "by" = $2 AND expires_at > {now}
     AND (CAST($3 AS text) IS NULL OR token = $3) RETURNING data"""
 )
+_waiting = Sql(
+    """SELECT token, conversation, "by", data, expires_at FROM confirmations
+    WHERE "by" = $1 AND expires_at > {now} ORDER BY expires_at"""
+)
 
 
 def ask(conn: Connection, token: str, conversation: str, by: str, *, data: str, seconds: float) -> float:
@@ -116,3 +120,8 @@ def take(conn: Connection, conversation: str, by: str, token: str | None) -> str
     """Return what waits for this person's yes, once; None where nothing does, or no longer."""
     row = _take.first(conn, conversation, by, token)
     return None if row is None else str(row[0])
+
+
+def waiting(conn: Connection, by: str) -> list[tuple[str, str, str, str, float]]:
+    """Return what waits for this person's yes: token, conversation, person, what, and when it expires."""
+    return [(row[0], row[1], row[2], row[3], float(row[4])) for row in _waiting.all(conn, by)]

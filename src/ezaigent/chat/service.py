@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import secrets
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from pydantic import ValidationError
@@ -14,7 +16,7 @@ from ezaigent.chat.commands import Command, harmless
 from ezaigent.chat.known import Known
 from ezaigent.chat.models import FLEET, KEPT, ChatMessage, Confirmation, NewChatMessage, Reply
 from ezaigent.chat.understanding import Understood, interpret
-from ezaigent.core.errors import EzAigentError, UsageError
+from ezaigent.core.errors import EzAigentError, NotFoundError, UsageError
 from ezaigent.tasks import post_message
 
 if TYPE_CHECKING:
@@ -81,6 +83,34 @@ class Chat:
         found = await self._db.read(queries.conversations)
         return {name: newest for name, newest, _ in found}
 
+    async def waiting(self, *, by: str) -> list[Confirmation]:
+        """Return what waits for this person's yes, in every conversation."""
+        found = await self._db.read(lambda conn: queries.waiting(conn, by))
+        cards: list[Confirmation] = []
+        for token, conversation, _, data, expires in found:
+            with contextlib.suppress(ValidationError):  # written by another version
+                cards.append(_card(token, expires, Ready.model_validate_json(data), conversation, by))
+        return cards
+
+    async def decide(self, token: str, *, yes: bool, by: str, may_change: bool = True) -> Reply:
+        """Confirm or drop what waits under this token, as saying so in its conversation does.
+
+        Raises ``NotFoundError`` where nothing waits under it for this person, or no longer.
+        """
+        card = next((one for one in await self.waiting(by=by) if one.token == token), None)
+        if card is None:
+            raise NotFoundError(f"nothing waits under {token!r} for {by}: it was answered, replaced, or is too old")
+        said = f"yes {token}" if yes else "no"
+        return await self.say(said, by=by, to=card.conversation, may_change=may_change)
+
+    async def agents(self) -> Sequence[AgentFacts]:
+        """Return the agents with their specialties and their derived status."""
+        return await self._fleet.agents()
+
+    def profiles(self) -> Mapping[str, Sequence[str]]:
+        """Return the specialties of each profile."""
+        return self._fleet.profiles()
+
     async def known(self) -> Known:
         """Return the names that people may use."""
         agents = await self._fleet.agents()
@@ -98,7 +128,9 @@ class Chat:
         await self._db.write(lambda conn: queries.void(conn, conversation, by))
         if _NO.fullmatch(line):
             return Reply(conversation=conversation, text="nothing was done", source="reply"), None
-        found = await interpret(line, await self.known(), None if agent and agent.task_id else self._interpreter)
+        # What a model reads costs money: it is asked only for those who may spend some.
+        asked = None if (agent and agent.task_id) or not may_change else self._interpreter
+        found = await interpret(line, await self.known(), asked)
         command = found.command
         if agent is not None:
             command = private.for_agent(command, agent, line, exact=found.source == "slash")
@@ -137,7 +169,7 @@ class Chat:
         )
         touches = f"\nit touches {len(ready.touches)}: {_listed(ready.touches)}" if ready.touches else ""
         text = f"understood: {ready.understood}{touches}\nsay yes within {EXPIRY:.0f} s to do it, no to leave it"
-        confirmation = Confirmation(token=token, expires_at=expires, understood=ready.understood, touches=ready.touches)
+        confirmation = _card(token, expires, ready, conversation, by)
         return Reply(
             conversation=conversation,
             text=text,
@@ -184,6 +216,17 @@ class Chat:
             return queries.keep(conn, answer).id
 
         return reply.model_copy(update={"id": await self._db.write(write)})
+
+
+def _card(token: str, expires: float, ready: Ready, conversation: str, by: str) -> Confirmation:
+    return Confirmation(
+        token=token,
+        expires_at=expires,
+        understood=ready.understood,
+        touches=ready.touches,
+        conversation=conversation,
+        by=by,
+    )
 
 
 def _told(conversation: str, done: Done, command: Command, source: str) -> Reply:

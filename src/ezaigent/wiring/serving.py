@@ -42,6 +42,7 @@ def backstage(fleet: Fleet) -> Backstage:
     """Return what the API works with."""
     from ezaigent.api import Backstage
     from ezaigent.wiring.admission import admit
+    from ezaigent.wiring.conversing import open_chat
 
     async def admitted(new: NewTask) -> NewTask:
         return await admit(new, fleet.settings)
@@ -67,5 +68,6 @@ def backstage(fleet: Fleet) -> Backstage:
         steer=fleet.steer,
         tell=fleet.message,
         drain=fleet.drain,
+        chat=open_chat(services),
         scaler=lambda: scaler_control(services),
     )
