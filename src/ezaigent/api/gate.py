@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ezaigent.api.access import SCOPES, Access, Principal
 from ezaigent.api.accounts import Accounts
+from ezaigent.api.audit import Deed, note_change, permit
 from ezaigent.api.credentials import csrf_token, same
 from ezaigent.api.problems import (
     FORBIDDEN,
@@ -37,12 +38,12 @@ COOKIE: Final = "ezaigent_session"
 CSRF_HEADER: Final = "X-CSRF-Token"
 ACCESS_KEY: Final = "x-access"
 """Field of a route's OpenAPI description that says what it takes: read, operate, admin, public."""
+INSIDE_KEY: Final = "x-inside"
+"""Field of a route that is the door to many things, each with an access of its own, which it sees to itself."""
 
 _DECLARED: Final[dict[str, Access]] = {**SCOPES}
 _PROBES: Final = frozenset({"/healthz", "/readyz"})
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
-_SHOWN: Final = 200
-"""Characters of a name in a path that an audit event keeps."""
 _STRANGERS: Final = (0.05, 0.5)
 """Parts of the rate of a caller: requests without a credential a second, and at once, from one address."""
 
@@ -60,6 +61,8 @@ class _Target(NamedTuple):
     access: Access | None
     action: str
     path: dict[str, Any]
+    inside: bool = False
+    """Whether the route itself asks ``permit`` for what it is told to do."""
 
 
 class Gate:
@@ -117,26 +120,21 @@ class Gate:
         if target.access is None:
             return principal
         change = scope["method"] not in _SAFE
-        data: dict[str, object] = {
-            "by": principal.name,
-            "via": f"{principal.via} {principal.key[:16]}",
-            "access": principal.access.name.lower(),
-            "address": address,
-            "action": target.action,
-            "target": {name: str(value)[:_SHOWN] for name, value in target.path.items()},
-            "request": request_id(scope),
-        }
-        if principal.access < target.access:
-            if change:
-                await self._accounts.audit("audit.refused", data)
-            needed = target.access.name.lower()
-            raise Refusal(FORBIDDEN, f"{principal.name} may {principal.access.name.lower()}; this needs {needed}")
+        deed = Deed(
+            principal=principal,
+            needs=target.access,
+            action=target.action,
+            target=target.path,
+            address=address,
+            request=request_id(scope),
+            change=change and not target.inside,
+        )
+        await permit(deed, self._accounts)
         if change and cookie is not None:
             given = headers.get(CSRF_HEADER.lower(), "")
             if not same(given, csrf_token(cookie)):
                 raise Refusal(FORBIDDEN, f"send the session's csrf word as {CSRF_HEADER}; GET /api/v1/session tells it")
-        if change and target.action:
-            await self._accounts.audit("audit.change", data)
+        await note_change(deed, self._accounts)
         return principal
 
     async def _who(self, headers: dict[str, str]) -> tuple[Principal | None, str | None]:
@@ -168,9 +166,11 @@ class Gate:
         for route in self._routes:
             match, child = route.matches(scope)
             if match is Match.FULL:
-                declared = (route.openapi_extra or {}).get(ACCESS_KEY)
+                extra = route.openapi_extra or {}
+                declared = extra.get(ACCESS_KEY)
                 access = None if declared == "public" else _DECLARED.get(str(declared), Access.ADMIN)
-                return _Target(access, route.operation_id or route.name, dict(child.get("path_params", {})))
+                path = dict(child.get("path_params", {}))
+                return _Target(access, route.operation_id or route.name, path, INSIDE_KEY in extra)
         return _Target(Access.READ, "", {})  # there is nothing: the app will say so, to those who may ask
 
     def _check_host(self, host: str) -> None:
