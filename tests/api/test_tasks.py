@@ -213,3 +213,9 @@ async def test_agents_queue_costs_and_autoscaler_are_there(served: Inside) -> No
         again = await client.post("/api/v1/autoscaler/control", json={"action": "restart"})
         assert again.json()["status"]["state"] == "no leader"
         assert (await client.get("/api/v1/autoscaler/history")).json() == {"items": [], "next": None}
+        past = (await client.get("/api/v1/autoscaler/series", params={"hours": 1, "slices": 4})).json()
+        assert [point["queued"] for point in past["points"]] == [0, 0, 0, 0]
+        trial = {"changes": {"max": 9}, "pool": "mechanic"}
+        assert (await client.post("/api/v1/autoscaler/preview", json=trial)).json()["tasks"] == 0
+        refused = await client.post("/api/v1/autoscaler/preview", json={**trial, "changes": {"max": -1}})
+        assert refused.status_code == 422

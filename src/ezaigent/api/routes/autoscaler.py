@@ -16,12 +16,13 @@ from ezaigent.api.gate import needs
 from ezaigent.api.models import Given, Shown, Text
 from ezaigent.api.problems import NO_PRECONDITION, STALE, Refusal, documented
 from ezaigent.core.scaling import ScalingSettings
-from ezaigent.fleet import InForce, ScalerView
+from ezaigent.fleet import InForce, Preview, ScalerView, Series
 
 router = APIRouter(prefix="/api/v1/autoscaler", tags=["autoscaler"], responses=documented())
 
 _VERSION = {"ETag": {"description": "Version of the settings.", "schema": {"type": "string"}}}
 _one_at_a_time = asyncio.Lock()
+_one_preview_at_a_time = asyncio.Lock()
 
 
 class Autoscaler(Shown):
@@ -44,6 +45,15 @@ class ScalerControl(Given):
     """What the autoscaler is to do."""
 
     action: Literal["start", "stop", "restart"]
+
+
+class ScalerTrial(Given):
+    """A change to be tried on the past."""
+
+    changes: dict[str, Any]
+    pool: Annotated[Text, Field(max_length=200)]
+    hours: Annotated[float, Field(gt=0, le=24 * 30)] = 24.0
+    """How much of the past."""
 
 
 class DecisionView(Shown):
@@ -119,6 +129,24 @@ async def autoscaler_history(
     found = await on.scaler().history(pool=pool, limit=limit, before=before)
     items = [DecisionView.model_validate(one) for one in found]
     return Decisions(items=items, next=items[-1].id if len(items) == limit else None)
+
+
+@router.get("/series", operation_id="autoscaler_series", openapi_extra=needs(Access.READ))
+async def autoscaler_series(
+    on: On,
+    pool: Annotated[Text | None, Query(max_length=200)] = None,
+    hours: Annotated[float, Query(gt=0, le=24 * 30)] = 24.0,
+    slices: Annotated[int, Query(ge=2, le=500)] = 96,
+) -> Series:
+    """Return queue, longest waits, agents, cost and errors of one pool, or of all, on one time axis."""
+    return await on.scaler().series(pool=pool, seconds=hours * 3600, slices=slices)
+
+
+@router.post("/preview", operation_id="preview_autoscaler", openapi_extra=needs(Access.OPERATE))
+async def preview_autoscaler(wanted: ScalerTrial, on: On) -> Preview:
+    """Run the fleet's own past again as the settings are and as they would be; nothing is changed."""
+    async with _one_preview_at_a_time:
+        return await on.scaler().preview(wanted.changes, pool=wanted.pool, seconds=wanted.hours * 3600)
 
 
 async def _shown(on: Stage, response: Response) -> Autoscaler:

@@ -39,7 +39,14 @@ def carry_out(
         if (made.orders and not made.dry_run) or key not in ("", told.get(made.pool)):
             _record(conn, snapshot.at, pool, made)
         told[made.pool] = key
-        last[made.pool] = {"at": snapshot.at, **_short(made), "reason": made.reason, "wanted": made.wanted}
+        last[made.pool] = {
+            "at": snapshot.at,
+            **_short(made),
+            "reason": made.reason,
+            "wanted": made.wanted,
+            "inner": made.inner,
+            "inputs": _inputs(pool),
+        }
     if any(made.binding == "stale" for made in decision.pools):
         return decision, memory
     after = replace(memory, policy=decision.state, told=told, last=last)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
@@ -14,8 +15,10 @@ from ezaigent.fleet.scaler import overrides, queries
 from ezaigent.fleet.scaler.facts import Facts
 from ezaigent.fleet.scaler.memory import Memory
 from ezaigent.fleet.scaler.pools import Catalog
+from ezaigent.fleet.scaler.previewing import Preview, preview
 from ezaigent.fleet.scaler.recording import Recorded, recorded
 from ezaigent.fleet.scaler.scaler import OFFICE
+from ezaigent.fleet.scaler.series import Series, series
 from ezaigent.fleet.scaler.snapshot import view
 from ezaigent.store import Connection, Database
 
@@ -35,6 +38,10 @@ class LastDecision(BaseModel):
     """What kept the target from what was wanted."""
     reason: str
     dry_run: bool = False
+    inner: dict[str, float | int | str | None] = {}
+    """The policy's inner values."""
+    inputs: dict[str, Any] = {}
+    """What it was made of, by name."""
 
 
 class PoolView(BaseModel):
@@ -134,6 +141,22 @@ class ScalerControl:
     async def recorded(self, *, pool: str | None, seconds: float) -> Recorded:
         """Return the tasks of the last ``seconds``, as a trace: of one pool, or all together."""
         return await self._db.read(lambda conn: recorded(conn, pool, seconds))
+
+    async def series(self, *, pool: str | None, seconds: float, slices: int) -> Series:
+        """Return the last ``seconds`` of one pool, or of all, in ``slices``."""
+        return await self._db.read(lambda conn: series(conn, pool, seconds, slices))
+
+    async def preview(self, changes: Mapping[str, Any], *, pool: str, seconds: float) -> Preview:
+        """Return what the last ``seconds`` would have been with the settings in force, and with ``changes``.
+
+        Nothing is changed. Raises ``UsageError`` with one line for each wrong value.
+        """
+        if pool not in self._catalog.pools:
+            raise UsageError(f"no pool {pool!r}; there are: {', '.join(sorted(self._catalog.pools))}")
+        force = await self.settings()
+        wanted = overrides.tried(self._file, force, {"pools": {pool: changes}})
+        past = await self.recorded(pool=pool, seconds=seconds)
+        return await asyncio.to_thread(preview, past, force.settings, wanted, pool)
 
     def _status(self, conn: Connection, alive: frozenset[str] | None) -> ScalerView:
         force = overrides.in_force(conn, self._file)

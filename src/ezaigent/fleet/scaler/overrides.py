@@ -60,6 +60,14 @@ def configure(conn: Connection, file: ScalingSettings, changes: Mapping[str, Any
     return InForce(settings, merged, bool(_value(_read.first(conn, SWITCH)).get("stopped")))
 
 
+def tried(file: ScalingSettings, force: InForce, changes: Mapping[str, Any]) -> ScalingSettings:
+    """Return the settings as ``configure`` would make them, and change nothing.
+
+    Raises ``UsageError`` with one line for each wrong value.
+    """
+    return file.with_changes(_merged(force.changes, changes))
+
+
 def switch(conn: Connection, by: str, *, stopped: bool) -> bool:
     """Stop the autoscaler or let it go on; return whether that changed anything."""
     before = _locked(conn, SWITCH, by)
