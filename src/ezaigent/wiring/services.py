@@ -11,7 +11,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import unquote, urlsplit
 
 import structlog
 
@@ -25,6 +24,7 @@ from ezaigent.fleet import Roster, liveness
 from ezaigent.live import LiveBus, open_bus
 from ezaigent.store import Database, EventLog, emit
 from ezaigent.tasks import TaskQueue
+from ezaigent.wiring.secrets import secrets_in
 
 if TYPE_CHECKING:
     from ezaigent.costs import CostBook
@@ -93,7 +93,7 @@ async def open_services(settings: Settings) -> AsyncGenerator[Services]:
     """Open the store and the live bus; raises ``UnavailableError`` when the store cannot be reached."""
     from ezaigent.costs import CostBook
 
-    configure_logging(settings.log_level, _secrets(settings))
+    configure_logging(settings.log_level, secrets_in(settings))
     async with AsyncExitStack() as stack:
         db = await Database.open(database_url(settings))
         stack.push_async_callback(db.close)
@@ -111,18 +111,6 @@ async def open_services(settings: Settings) -> AsyncGenerator[Services]:
             queue=TaskQueue(db, settings.queue, bus, nano_usd(budget) if budget is not None else None),
             costs=CostBook(db, settings.costs),
         )
-
-
-def _secrets(settings: Settings) -> set[str]:
-    """Return what must never be logged: the databases' addresses and the keys that were set."""
-    addresses = [one.get_secret_value() for one in (settings.database_url, settings.redis_url) if one is not None]
-    given = [one.api_key.get_secret_value() for one in settings.providers.values() if one.api_key is not None]
-    kept = [value for name, value in os.environ.items() if name.endswith("_API_KEY")]
-    try:
-        passwords = [urlsplit(address).password or "" for address in addresses]
-    except ValueError:  # its text would show the address
-        raise UsageError("the database or Redis URL cannot be read; percent-encode its password") from None
-    return {*addresses, *passwords, *map(unquote, passwords), *given, *kept}
 
 
 class _BusNews:
