@@ -42,10 +42,25 @@ def _part(part: str) -> str | None:
         char = part[at]
         end = part.find("]", at + 2) if char == "[" else -1
         if end > 0:
-            inside = part[at + 1 : end].replace("\\", "\\\\").replace("[", "\\[")
-            text += f"[^{inside[1:]}]" if inside[0] in "!^" else f"[{inside}]"
+            text += _class(part[at + 1 : end])
             at = end
         else:
             text += {"*": "[^/]*", "?": "[^/]"}.get(char) or re.escape(char)
         at += 1
     return text
+
+
+def _class(inside: str) -> str:
+    """Translate what stands in brackets: one character, never a slash; a range that runs backwards holds none."""
+    negated = inside[0] in "!^"
+    body = inside[1:] if negated else inside
+    ranges: list[str] = []
+    at = 0
+    while at < len(body):
+        is_range = at + 2 < len(body) and body[at + 1] == "-"
+        low, high = body[at], body[at + 2 if is_range else at]
+        if low <= high:
+            ranges.append(f"{re.escape(low)}-{re.escape(high)}")
+        at += 3 if is_range else 1
+    wanted = f"[{''.join(ranges)}]" if ranges else "(?!)"
+    return f"(?!{wanted})[^/]" if negated else f"(?!/){wanted}"
