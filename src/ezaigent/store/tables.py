@@ -384,3 +384,55 @@ confirmations = Table(
     _time("expires_at"),
     Index("ix_confirmations_by", "conversation", "by"),
 )
+
+webhooks = Table(
+    "webhooks",
+    metadata,
+    _key("id", primary_key=True),
+    _text("url"),
+    _text("kinds"),
+    _text("secret"),  # signatures need it as it is
+    Column("enabled", Boolean, nullable=False),
+    _whole("cursor"),  # events up to this number have become deliveries
+    _text("error"),
+    _text("by"),
+    _time("created_at"),
+)
+
+deliveries = Table(
+    "deliveries",
+    metadata,
+    _key("id", primary_key=True),
+    _key("webhook"),
+    _whole("seq"),
+    _key("state"),  # pending, sent, dead
+    _whole("attempts"),  # begun; an attempt whose end nobody wrote down is made again at next_at
+    _time("next_at"),
+    Column("status", Big),
+    _text("error"),
+    _time("created_at"),
+    _time("updated_at"),
+    Index("uq_deliveries_event", "webhook", "seq", unique=True),
+    Index("ix_deliveries_due", "webhook", "state", "next_at"),
+)
+
+issues = Table(
+    "issues",
+    metadata,
+    _key("delivery", primary_key=True),  # the code host's id of the message
+    _key("digest"),  # of the message, whose id is not signed
+    _key("state"),  # received, working, reported, refused, failed
+    _key("repository"),
+    _whole("number"),
+    _text("sender"),
+    _text("title"),
+    _text("body"),
+    _maybe_key("task_id"),
+    _whole("attempts"),
+    _time("next_at"),
+    _text("note"),
+    _time("created_at"),
+    _time("updated_at"),
+    Index("uq_issues_digest", "digest", unique=True),
+    Index("ix_issues_due", "state", "next_at"),
+)
