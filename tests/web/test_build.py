@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -83,5 +84,19 @@ def test_the_server_gives_the_dashboard_to_everybody_with_a_strict_policy(built:
         assert loaded.headers["content-type"].startswith("text/javascript")
         assert "immutable" in loaded.headers["cache-control"]
         assert client.get("/favicon.svg").headers["content-type"] == "image/svg+xml"
+        worker = client.get("/sw.js")
+        assert worker.headers["content-type"].startswith("text/javascript")
+        assert worker.headers["cache-control"] == "no-cache"
+        assert worker.headers["content-security-policy"] == policy
+        assert "img-src 'self'" in policy
+        assert "manifest-src 'self'" in policy
+        manifest = client.get("/manifest.webmanifest")
+        assert manifest.headers["content-type"] == "application/manifest+json"
+        for picture in manifest.json()["icons"]:
+            drawn = client.get(picture["src"])
+            assert drawn.headers["content-type"] == picture["type"]
+            if picture["sizes"] != "any":
+                assert "x".join(str(side) for side in struct.unpack(">II", drawn.content[16:24])) == picture["sizes"]
+        assert client.get("/icons/none.png").status_code == 404
         assert client.get("/assets/none.js").status_code == 404
         assert client.get("/assets/..%2findex.html").status_code in {401, 404, 422}

@@ -19,7 +19,8 @@ router = APIRouter(include_in_schema=False)
 
 _HEADERS: Final = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
-    "connect-src 'self'; worker-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
+    "connect-src 'self'; worker-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'self'; "
+    "frame-ancestors 'none'",
     "Cache-Control": "no-cache",
 }
 _FOR_GOOD: Final = {"Cache-Control": "public, max-age=31536000, immutable"}
@@ -56,7 +57,25 @@ async def icon() -> Response:
     return _file(STATIC / "favicon.svg", _HEADERS)
 
 
-def _file(path: Path, headers: dict[str, str]) -> Response:
+@router.get("/icons/{name}", openapi_extra=needs(None))
+async def drawn(name: Annotated[str, PathParameter(pattern=_NAME)]) -> Response:
+    """Return the icon in pixels, as systems want it that install the dashboard."""
+    return _file(STATIC / "icons" / name, _HEADERS)
+
+
+@router.get("/manifest.webmanifest", openapi_extra=needs(None))
+async def manifest() -> Response:
+    """Return what makes the dashboard installable."""
+    return _file(STATIC / "manifest.webmanifest", _HEADERS, "application/manifest+json")
+
+
+@router.get("/sw.js", openapi_extra=needs(None))
+async def worker() -> Response:
+    """Return the service worker. Its own policy lets it ask this server and nobody else."""
+    return _file(STATIC / "sw.js", _HEADERS, "text/javascript")
+
+
+def _file(path: Path, headers: dict[str, str], media_type: str | None = None) -> Response:
     if not path.is_file():
         raise NotFoundError(f"there is no {path.name!r} here; reload the page, the dashboard may be a newer one")
-    return FileResponse(path, headers=headers)
+    return FileResponse(path, headers=headers, media_type=media_type)
