@@ -242,3 +242,15 @@ async def test_a_change_can_be_looked_at_where_no_sandbox_works(scene: Scene, mo
     looking = workspaces.Workspaces(scene.home, scene.settings.workspaces, None)
     with pytest.raises(SandboxUnavailable, match="looking only"):
         await looking.open(task_id="t1", repo=str(scene.repo), base=None)
+
+
+async def test_a_missing_key_ends_the_task_at_once_and_says_what_to_set(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    scene.more = {"profiles": {"claude": {"model": "openai:gpt-6.1-sol"}}}
+    async with scene.working() as fleet:
+        handle = await fleet.submit("Write the log.", scene.repo)
+        task = await handle.settled(timeout=30)
+        assert (task.state, task.attempts) == (State.FAILED, 1), "another attempt would miss it, too"
+        assert task.reason == "no key for provider 'openai'; set OPENAI_API_KEY, then retry the task"

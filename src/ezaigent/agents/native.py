@@ -18,7 +18,7 @@ from ezaigent.agents.journal import Journal, JournalMismatch, RunJournal
 from ezaigent.agents.meter import Meter
 from ezaigent.agents.models import Job, Outcome
 from ezaigent.agents.ports import Runtime
-from ezaigent.core.errors import UnavailableError
+from ezaigent.core.errors import RunError, UnavailableError
 from ezaigent.store import emit
 
 if TYPE_CHECKING:
@@ -113,16 +113,19 @@ def profile_models(settings: Settings, costs: CostBook, transport: Transport, ga
             return MechanicModel()
         from ezaigent.agents.resilient import ResilientModel
 
-        return ResilientModel(
-            job.profile,
-            settings,
-            transport,
-            meter=meter,
-            reserve=costs.reserver(job.claim),
-            on_note=journal.note,
-            gate=gate,
-            skip=job.models_to_skip,
-        )
+        try:
+            return ResilientModel(
+                job.profile,
+                settings,
+                transport,
+                meter=meter,
+                reserve=costs.reserver(job.claim),
+                on_note=journal.note,
+                gate=gate,
+                skip=job.models_to_skip,
+            )
+        except UnavailableError as error:
+            raise RunError(f"{error}, then retry the task", retryable=False) from None  # no key: it stays missing
 
     return model_for
 
