@@ -9,9 +9,10 @@ if TYPE_CHECKING:
     from ezaigent.api.accounts import Accounts
     from ezaigent.api.app import bare_app
     from ezaigent.api.backstage import Backstage
+    from ezaigent.api.mcp.machine import serve_stdio
     from ezaigent.api.server import Server, serving
 
-__all__ = ["Accounts", "Backstage", "Role", "Scope", "Server", "bare_app", "serving"]
+__all__ = ["Accounts", "Backstage", "Role", "Scope", "Server", "bare_app", "serve_stdio", "serving"]
 
 _LATER = {
     "Accounts": "accounts",
@@ -20,6 +21,7 @@ _LATER = {
     "Scope": "access",
     "Server": "server",
     "bare_app": "app",
+    "serve_stdio": "mcp.machine",
     "serving": "server",
 }
 

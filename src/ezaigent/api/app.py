@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from dataclasses import fields
 from typing import Any, Final
 
 from fastapi import APIRouter, FastAPI
@@ -13,14 +12,13 @@ from fastapi.routing import APIRoute
 from starlette.types import ASGIApp
 
 from ezaigent.api import dashboard, page
-from ezaigent.api.accounts import Accounts
 from ezaigent.api.backstage import Backstage, Stage
 from ezaigent.api.gate import COOKIE, Gate
 from ezaigent.api.hygiene import Hygiene
 from ezaigent.api.metrics import Metrics
 from ezaigent.api.models import Problem
 from ezaigent.api.problems import add_problems
-from ezaigent.api.routes import accounts, agents, autoscaler, chat, costs, events, health, session, tasks
+from ezaigent.api.routes import accounts, agents, autoscaler, chat, costs, events, health, mcp, session, tasks
 from ezaigent.api.stream import Fanout
 from ezaigent.api.throttle import SignIns
 
@@ -34,6 +32,7 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     session.router,
     accounts.router,
     health.router,
+    mcp.router,
     page.router,
     dashboard.router,
 )
@@ -43,8 +42,7 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
 async def open_app(back: Backstage) -> AsyncGenerator[tuple[ASGIApp, Stage]]:
     """Build the app and start its reader of events."""
     async with Fanout(back.events) as fanout:
-        given = {field.name: getattr(back, field.name) for field in fields(Backstage)}
-        stage = Stage(**given, accounts=Accounts(back.db), fanout=fanout)
+        stage = Stage.over(back, fanout)
         yield guarded(stage), stage
         await stage.accounts.settled()
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import Annotated, Literal, Protocol
+from dataclasses import dataclass, fields
+from typing import Annotated, Literal, Protocol, Self
 
 from fastapi import Depends, Request
 
@@ -44,6 +44,14 @@ class Drain(Protocol):
         ...
 
 
+class Scale(Protocol):
+    """Sets how many agents a pool has; returns a sentence on what follows."""
+
+    async def __call__(self, pool: str, count: int, *, by: str) -> str:
+        """Do it."""
+        ...
+
+
 class Merge(Protocol):
     """Merges a task's change onto its base branch."""
 
@@ -71,6 +79,12 @@ class Backstage:
     steer: Steer
     tell: Tell
     drain: Drain
+    scale: Scale
+    settled: Callable[[str, float], Awaitable[Task]]
+    """Returns a task when no agent works on it by itself any more, or a person must answer; at the latest after so many
+    seconds."""
+    manned: Callable[[str | None], Awaitable[bool]]
+    """Whether a live worker would take a task of this profile (None: of any)."""
     chat: Chat
     scaler: Callable[[], ScalerControl]
     """Returns what looks at the autoscaler and steers it."""
@@ -82,6 +96,12 @@ class Stage(Backstage):
 
     accounts: Accounts
     fanout: Fanout
+
+    @classmethod
+    def over(cls, back: Backstage, fanout: Fanout) -> Self:
+        """Add what the API keeps; ``fanout`` may be one that nobody has started, where nobody follows events."""
+        given = {field.name: getattr(back, field.name) for field in fields(Backstage)}
+        return cls(**given, accounts=Accounts(back.db), fanout=fanout)
 
 
 def _stage(request: Request) -> Stage:

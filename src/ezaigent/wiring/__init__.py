@@ -7,7 +7,7 @@ from ezaigent.wiring.handle import ENDINGS, Fleet, TaskHandle
 from ezaigent.wiring.planning import draft, submit_plan
 from ezaigent.wiring.scaling import scaled_pools, scaler_control, scaling, scaling_beside
 from ezaigent.wiring.services import Services, open_conductor, open_services, open_worker, pools
-from ezaigent.wiring.serving import accounts, serve_api
+from ezaigent.wiring.serving import accounts, serve_api, serve_tools
 from ezaigent.wiring.settings import load_settings
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     "scaling",
     "scaling_beside",
     "serve_api",
+    "serve_tools",
     "somebody_works",
     "submit_plan",
     "until_nobody_works",

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ezaigent.chat import AgentFacts, Chat, CostFacts
-from ezaigent.core.errors import UsageError
+from ezaigent.core.errors import NotFoundError, UsageError
 from ezaigent.fleet import seats
 from ezaigent.tasks import NewTask, Task
 
@@ -104,7 +104,12 @@ class ServicesDoor:
         return sum(seat.profile == pool and seat.leaving is None for seat in found)
 
     async def scale(self, pool: str, count: int, *, by: str) -> str:
-        """Set how many agents the pool has: seats that a worker adopts, or idle agents first that leave."""
+        """Set how many agents the pool has: seats that a worker adopts, or idle agents first that leave.
+
+        Raises ``NotFoundError`` for a pool of no profile.
+        """
+        if pool not in self._kinds():
+            raise NotFoundError(f"no profile {pool!r}; known: {', '.join(self._kinds())}")
 
         def write(conn: Connection) -> tuple[list[str], list[str]]:
             mine = [seat for seat in seats.all_seats(conn) if seat.profile == pool]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+import contextlib
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,16 @@ async def serve_api(fleet: Fleet, *, host: str | None = None, port: int | None =
         yield server
 
 
+async def serve_tools(fleet: Fleet, *, by: str, place: Callable[[str], str]) -> None:
+    """Serve the fleet's tools on standard input and output until the client, or the fleet's own worker, ends.
+
+    ``by`` is who runs the command; ``place`` makes a repository's path absolute.
+    """
+    from ezaigent.api import serve_stdio
+
+    await fleet.unless_broken(serve_stdio(backstage(fleet), by=by, place=place))
+
+
 def accounts(fleet: Fleet) -> Accounts:
     """Return the users and tokens of the fleet."""
     from ezaigent.api import Accounts
@@ -42,7 +53,8 @@ def backstage(fleet: Fleet) -> Backstage:
     """Return what the API works with."""
     from ezaigent.api import Backstage
     from ezaigent.wiring.admission import admit
-    from ezaigent.wiring.conversing import open_chat
+    from ezaigent.wiring.alone import somebody_works
+    from ezaigent.wiring.conversing import ServicesDoor, open_chat
 
     async def admitted(new: NewTask) -> NewTask:
         return await admit(new, fleet.settings)
@@ -52,6 +64,11 @@ def backstage(fleet: Fleet) -> Backstage:
 
     async def merge(task_id: str, *, by: str) -> Task:
         return await TaskHandle(fleet, task_id).merge(by=by)
+
+    async def settled(task_id: str, seconds: float) -> Task:
+        with contextlib.suppress(TimeoutError):
+            return await TaskHandle(fleet, task_id).settled(seconds)
+        return await fleet.services.queue.get(task_id)
 
     services = fleet.services
     return Backstage(
@@ -68,6 +85,9 @@ def backstage(fleet: Fleet) -> Backstage:
         steer=fleet.steer,
         tell=fleet.message,
         drain=fleet.drain,
+        scale=ServicesDoor(services).scale,
+        settled=settled,
+        manned=lambda profile: somebody_works(services, profile),
         chat=open_chat(services),
         scaler=lambda: scaler_control(services),
     )

@@ -76,7 +76,8 @@ async def submit_task(
         max_attempts=draft.max_attempts,
         key=idempotency_key,
     )
-    task = (await on.queue.submit_many([await on.admit(new)]))[0]
+    new = await on.admit(new)
+    task = (await on.queue.submit_many([new]))[0]
     if (task.prompt, task.repo) != (new.prompt, new.repo):
         raise Refusal(INVALID, f"Idempotency-Key {idempotency_key!r} was used for another task: {task.id}")
     response.headers["Location"] = f"/api/v1/tasks/{task.id}"

@@ -1,6 +1,20 @@
 """The commands, one file each; importing this package registers them in the order that the help shows."""
 
-from ezaigent.cli.commands import demo, up, worker, submit, tasks, agents, scaler, chat, plan, status, accounts, doctor  # noqa: I001 - help order
+from ezaigent.cli.commands import (  # noqa: I001 - help order
+    demo,
+    up,
+    worker,
+    mcp,
+    submit,
+    tasks,
+    agents,
+    scaler,
+    chat,
+    plan,
+    status,
+    accounts,
+    doctor,
+)
 
 __all__ = [
     "accounts",
@@ -8,6 +22,7 @@ __all__ = [
     "chat",
     "demo",
     "doctor",
+    "mcp",
     "plan",
     "scaler",
     "status",

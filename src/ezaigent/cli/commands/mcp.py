@@ -1,0 +1,31 @@
+"""``ezaigent mcp``: the fleet as tools for Claude Code, Cursor and others."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from ezaigent.cli.app import app, run, settings
+
+
+@app.command(rich_help_panel="Run")
+def mcp(
+    agents: Annotated[
+        int, typer.Option(help="Also work here, with so many agents, as long as the client is there.", min=0)
+    ] = 0,
+) -> None:
+    """Serve the fleet's tools over the Model Context Protocol on standard input and output."""
+    run(_serve(agents))
+
+
+async def _serve(agents: int) -> None:
+    import getpass
+
+    from ezaigent.cli.commands.submit import absolute
+    from ezaigent.wiring import Fleet, serve_tools
+
+    loaded = settings()
+    fleet = Fleet.embedded(settings=loaded, agents=agents) if agents else Fleet.connect(settings=loaded)
+    async with fleet:
+        await serve_tools(fleet, by=getpass.getuser(), place=absolute)
