@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+import psutil
 import pytest
 from tests.cli.terminal import Terminal
 from tests.services.conditions import until
@@ -96,3 +97,42 @@ def test_what_needs_others_and_has_no_worker_is_exit_3_in_one_line(ezaigent: Ter
     assert (said.code, said.err.count("\n")) == (3, 1)
     assert f"waits for {first}" in said.err
     assert "stays queued: start ezaigent up" in said.err
+
+
+def checking(seconds: float) -> bool:
+    """Whether the check ``sleep SECONDS`` runs now: each test has its own number."""
+    return any(one.info["cmdline"] == ["sleep", str(seconds)] for one in psutil.process_iter(["cmdline"]))
+
+
+@pytest.mark.sandbox
+async def test_ctrl_c_once_lets_its_own_worker_finish(ezaigent: Terminal, repo: Path) -> None:
+    with waiting(ezaigent, FIX, "--repo", str(repo), "--check", "sleep 3.25") as process:
+        await until(lambda: checking(3.25), within=60)
+        process.send_signal(signal.SIGINT)
+        assert "may finish (Ctrl-C again stops at once)" in line(process.stderr)
+        assert ended(process)["state"] == "review"
+
+
+@pytest.mark.sandbox
+async def test_ctrl_c_twice_keeps_the_task_and_says_how_to_go_on(ezaigent: Terminal, repo: Path) -> None:
+    with waiting(ezaigent, FIX, "--repo", str(repo), "--check", "sleep 64.5") as process:
+        await until(lambda: checking(64.5), within=60)
+        process.send_signal(signal.SIGINT)
+        assert "draining" in line(process.stderr)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+        (task,) = ezaigent("tasks", "list", "--json").json["items"]
+        assert (process.returncode, out, task["state"]) == (130, "", "queued")
+        assert err == f"{task['id']} stays queued with everything that was done; go on with: ezaigent up\n"
+
+
+@pytest.mark.sandbox
+async def test_ctrl_c_leaves_a_task_to_the_worker_that_has_it(ezaigent: Terminal, repo: Path) -> None:
+    words = (FIX, "--repo", str(repo), "--check", "sleep 4.75")
+    with ezaigent.running("up", "--agents", "1", "--json"), waiting(ezaigent, *words) as process:
+        await until(lambda: checking(4.75), within=60)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+        (task,) = ezaigent("tasks", "list", "--json").json["items"]
+        assert (process.returncode, task["state"]) == (130, "running")
+        assert f"{task['id']} goes on without being watched" in err

@@ -38,29 +38,30 @@ _TOLD = {
 async def watch(handle: TaskHandle, fleet: Fleet, *, quiet: bool = False) -> TaskView | None:
     """Return the task when it has ended, None when no worker is left that could take it.
 
-    What it waits for is told on standard error. Ctrl-C stops watching; the task itself is not lost by it.
+    What it waits for is told on standard error. Ctrl-C stops watching; where the task is worked in this process, the
+    first one drains and the second one stops at once. Either way nothing of the task is lost.
     """
     from ezaigent.wiring import until_nobody_works
 
     own = fleet.worker.info.id if fleet.worker is not None else None
     with contextlib.ExitStack() as stack:
+        interrupts = stack.enter_context(Interrupts())
         ending = asyncio.create_task(handle.settled())
         abandoned = asyncio.create_task(until_nobody_works(handle, fleet.services, note, own=own))
-        deciding, beside = {ending, abandoned}, [abandoned]
+        asked = asyncio.create_task(interrupts.once())
+        beside = [abandoned, asked]
         if not quiet:
             spinner = Spinner("dots", text=Text(f"{handle.id} waits"))
-            interrupts = stack.enter_context(Interrupts())
             stack.enter_context(Live(spinner, console=err, refresh_per_second=8, transient=True))
-            asked = asyncio.create_task(interrupts.once())
-            deciding.add(asked)
-            beside += [asked, asyncio.create_task(_narrate(handle, spinner))]
+            beside.append(asyncio.create_task(_narrate(handle, spinner)))
         try:
-            done, _ = await asyncio.wait(deciding, return_when=asyncio.FIRST_COMPLETED)
-            if abandoned in done and not ending.done():
-                await abandoned
-                return None
+            await asyncio.wait({ending, abandoned, asked}, return_when=asyncio.FIRST_COMPLETED)
             if not ending.done():
-                raise KeyboardInterrupt
+                if not asked.done():
+                    await abandoned
+                    return None
+                if not await _finished(interrupts, handle, fleet):
+                    raise KeyboardInterrupt
             await ending
         finally:
             for task in (ending, *beside):
@@ -70,6 +71,28 @@ async def watch(handle: TaskHandle, fleet: Fleet, *, quiet: bool = False) -> Tas
     if not quiet:
         _print_result(view)
     return view
+
+
+async def _finished(interrupts: Interrupts, handle: TaskHandle, fleet: Fleet) -> bool:
+    """After a first Ctrl-C: end this process's worker in order, and say what becomes of a task that has not ended."""
+    if fleet.worker is None:
+        note(f"{handle.id} goes on without being watched; look at it with: ezaigent tasks show {handle.id}")
+        return False
+    if fleet.worker.busy:
+        note(f"draining: {handle.id} may finish (Ctrl-C again stops at once)")
+    fleet.stop()
+    joined, again = asyncio.create_task(fleet.join()), asyncio.create_task(interrupts.twice())
+    try:
+        await asyncio.wait({joined, again}, return_when=asyncio.FIRST_COMPLETED)
+        if not joined.done():
+            fleet.abort()
+        await joined
+    finally:
+        again.cancel()
+    if (await handle.get()).state.settled:
+        return True
+    note(f"{handle.id} stays queued with everything that was done; go on with: ezaigent up")
+    return False
 
 
 async def _narrate(handle: TaskHandle, spinner: Spinner) -> None:
