@@ -178,3 +178,17 @@ async def test_notes_and_lost_calls_are_written_without_a_step(db: Database, que
     [event] = await EventLog(db).read(0, kinds=["run.failover"])
     assert (event.agent, event.data["reason"]) == ("claude-1", "quota")
     assert await db.read(Sql("SELECT step, outcome, cost_nusd FROM usage").all) == [(0, "lost", None)]
+
+
+async def test_a_note_is_told_by_the_databases_clock(
+    db: Database, queue: TaskQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claim = await begun(queue)
+    real = time.time
+    monkeypatch.setattr(time, "time", lambda: real() + 3600)
+    journal = RunJournal(db, claim, [])
+    journal.note("run.provider_error", {"kind": "rate_limit"})
+    await journal.close()
+    events = await EventLog(db).read(0)
+    assert events[-1].kind == "run.provider_error"
+    assert events[-1].at - events[0].at < 1800, "the autoscaler counts refusals by the time of the database"

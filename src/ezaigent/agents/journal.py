@@ -190,7 +190,7 @@ class RunJournal:
     def note(self, kind: str, data: Mapping[str, Any]) -> None:
         """Write an event soon, without waiting for the step that it happened in."""
         claim = self._claim
-        self._notes.append(NewEvent(kind, claim.task.id, claim.run_id, claim.agent, data, time.time()))
+        self._notes.append(NewEvent(kind, claim.task.id, claim.run_id, claim.agent, data))  # by the database's clock
         task = asyncio.ensure_future(self.flush())
         self._flushing.add(task)
         task.add_done_callback(self._flushed)
