@@ -31,8 +31,8 @@ class Steer(Protocol):
 class Tell(Protocol):
     """Writes to running agents; returns their names."""
 
-    async def __call__(self, agent: str, text: str, *, by: str) -> list[str]:
-        """Do it."""
+    async def __call__(self, agent: str, text: str, *, by: str, key: str | None = None) -> list[str]:
+        """Do it, once for a ``key``."""
         ...
 
 

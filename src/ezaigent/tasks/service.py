@@ -274,6 +274,14 @@ class TaskQueue:
         """Keep a message for an agent, or for whichever agent runs a task, until a run takes it."""
         return await self._db.write(lambda conn: messages.post_message(conn, agent, task_id, text, by))
 
+    async def posted_under(self, *, text: str, by: str, key: str) -> list[str]:
+        """Return the agents that have what ``by`` wrote under this key. Raises ``ConflictError`` for other words."""
+        return await self._db.read(lambda conn: messages.posted_under(conn, text=text, by=by, key=key))
+
+    async def post_once(self, to: Sequence[tuple[str, str]], *, text: str, by: str, key: str) -> list[str]:
+        """Keep a message for each agent and its task, once for a key. Raises ``ConflictError`` for other words."""
+        return await self._db.write(lambda conn: messages.post_once(conn, to, text=text, by=by, key=key))
+
     # ------------------------------------------------------------------------------------------ looking
 
     async def get(self, task_id: str) -> Task:

@@ -324,16 +324,25 @@ class Fleet:
         await self.services.db.write(lambda conn: leave(conn, names, f"{DRAINED}{by}", recallable=False))
         return names
 
-    async def message(self, agent: str, text: str, *, by: str) -> list[str]:
-        """Write to running agents; it is delivered before their next model request. Return their names."""
+    async def message(self, agent: str, text: str, *, by: str, key: str | None = None) -> list[str]:
+        """Write to running agents; it is delivered before their next model request. Return their names.
+
+        The same ``key`` of the same person any number of times is one message.
+        """
         if not text.strip():
             raise UsageError("the message is empty")
+        queue = self.services.queue
+        if key is not None and (reached := await queue.posted_under(text=text, by=by, key=key)):
+            return reached
         names = await self.services.roster.named(agent)
         working = [view for view in await self.services.roster.agents() if view.name in names and view.task_id]
         if not working:
             raise ConflictError(f"{', '.join(names)} has no task now; say it in the prompt of the next one")
+        if key is not None:
+            to = [(view.name, view.task_id or "") for view in working]
+            return await queue.post_once(to, text=text, by=by, key=key)
         for view in working:
-            await self.services.queue.post_message(agent=view.name, task_id=view.task_id, text=text, by=by)
+            await queue.post_message(agent=view.name, task_id=view.task_id, text=text, by=by)
         return [view.name for view in working]
 
     async def view(self, task: Task) -> TaskView:

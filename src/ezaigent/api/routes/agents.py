@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter, Header, Path
 
 from ezaigent.api.access import Access
 from ezaigent.api.backstage import Caller, On
@@ -45,9 +45,18 @@ async def drain_agent(name: Name, on: On, caller: Caller) -> Steered:
 
 
 @router.post("/agents/{name}/message", operation_id="message_agent", openapi_extra=needs(Access.OPERATE))
-async def message_agent(name: Name, message: AgentMessage, on: On, caller: Caller) -> Steered:
+async def message_agent(
+    name: Name,
+    message: AgentMessage,
+    on: On,
+    caller: Caller,
+    idempotency_key: Annotated[
+        str | None,
+        Header(description="The same key a hundred times is one message.", min_length=1, max_length=200),
+    ] = None,
+) -> Steered:
     """Write to agents that work on a task; delivered before their next model request."""
-    return Steered(agents=await on.tell(name, message.text, by=caller.name))
+    return Steered(agents=await on.tell(name, message.text, by=caller.name, key=idempotency_key))
 
 
 @router.get("/queue", operation_id="get_queue", openapi_extra=needs(Access.READ))
