@@ -1,6 +1,8 @@
-import { body, http, onSignedOut, useCsrf } from '$lib/api/client';
+import { body, http, onSignedOut, Problem, useCsrf } from '$lib/api/client';
 import type { Access, Whoami } from '$lib/api/types';
 import { live } from '$lib/live/live.svelte';
+import { outbox } from '$lib/offline/outbox.svelte';
+import { forgetSnapshots, keep, keepFor, kept, lastOwner, PERSON } from '$lib/offline/snapshots';
 
 const LEVELS: Record<Access, number> = { read: 1, operate: 2, admin: 3 };
 
@@ -12,6 +14,10 @@ class Session {
 
   constructor() {
     onSignedOut(() => this.#out());
+    // Begun without the server: now that it is there, it says whether the person is still let in.
+    live.onRefresh(() => {
+      if (this.state === 'in' && this.me?.csrf === null) void this.#meet();
+    });
   }
 
   /** Whether the person may do what needs this level. */
@@ -23,8 +29,11 @@ class Session {
     this.state = 'asking';
     try {
       this.#in(await body(http.GET('/api/v1/session')));
-    } catch {
-      if (this.state === 'asking') this.state = 'unreachable';
+    } catch (error) {
+      if (this.state !== 'asking') return;
+      const me = error instanceof Problem && error.away ? await remembered() : null;
+      if (me === null) this.state = 'unreachable';
+      else this.#in(me);
     }
   }
 
@@ -41,11 +50,25 @@ class Session {
     this.#out();
   }
 
+  async #meet(): Promise<void> {
+    try {
+      const me = await body(http.GET('/api/v1/session'));
+      if (me.name === this.me?.name) this.#in(me);
+      else this.#out();
+    } catch {
+      // not there again: the next time that it is back
+    }
+  }
+
   #in(me: Whoami): void {
     this.me = me;
     useCsrf(me.csrf);
     this.state = 'in';
+    void keepFor(me.name)
+      .then(() => keep(PERSON, { ...me, csrf: null }, Date.now() / 1000))
+      .catch(() => undefined);
     live.start();
+    outbox.open(me.name);
   }
 
   #out(): void {
@@ -53,7 +76,17 @@ class Session {
     useCsrf(null);
     this.state = 'out';
     live.stop();
+    outbox.close();
+    void forgetSnapshots().catch(() => undefined);
   }
+}
+
+/** Return who was signed in here last, with no word to change anything. */
+async function remembered(): Promise<Whoami | null> {
+  const name = await lastOwner();
+  if (name === null) return null;
+  await keepFor(name);
+  return (await kept<Whoami>(PERSON))?.value ?? null;
 }
 
 export const session = new Session();

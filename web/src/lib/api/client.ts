@@ -12,6 +12,11 @@ export class Problem extends Error {
     this.status = status;
     this.title = title;
   }
+
+  /** Whether nothing but the way to the server, or the server's to its store, is at fault. */
+  get away(): boolean {
+    return [0, 502, 503, 504].includes(this.status);
+  }
 }
 
 let csrf: string | null = null;

@@ -1,8 +1,11 @@
 import type { FleetEvent } from '$lib/api/types';
 import { Problem } from '$lib/api/client';
+import { keep, kept } from '$lib/offline/snapshots';
 import { live } from './live.svelte';
 
 interface Options<T> {
+  /** Name under which the value is kept in this browser, and shown, dated, while the server cannot be reached. */
+  keep?: string;
   /** Bring a value up to date by events, at once. Must bear to see an event again. */
   reduce?: (value: T, events: readonly FleetEvent[]) => T;
   /** Whether an event means that the value must be read anew. */
@@ -80,15 +83,29 @@ export class Resource<T> implements Freshness {
         const value = await this.#load();
         const { reduce } = this.#options;
         this.value = reduce && this.#meanwhile.length > 0 ? reduce(value, this.#meanwhile) : value;
-        this.asOf = Date.now() / 1000;
+        this.#fresh();
         this.error = null;
       } while (this.#again);
     } catch (error) {
-      this.error = error instanceof Problem ? error : new Problem(0, 'Error', String(error));
+      const problem = error instanceof Problem ? error : new Problem(-1, 'Error', String(error));
+      if (problem.away && this.value === null) await this.#recall();
+      this.error = problem;
     } finally {
       this.#meanwhile = null;
       this.loading = false;
     }
+  }
+
+  #fresh(): void {
+    this.asOf = Date.now() / 1000;
+    if (this.#options.keep !== undefined) keep(this.#options.keep, this.value, this.asOf);
+  }
+
+  async #recall(): Promise<void> {
+    const snapshot = this.#options.keep === undefined ? null : await kept<T>(this.#options.keep);
+    if (snapshot === null || this.value !== null) return;
+    this.value = snapshot.value;
+    this.asOf = snapshot.at;
   }
 
   #take(events: readonly FleetEvent[]): void {
@@ -96,7 +113,7 @@ export class Resource<T> implements Freshness {
     const { reduce, wants } = this.#options;
     if (this.value !== null) {
       if (reduce) this.value = reduce(this.value, events);
-      if (this.asOf !== null) this.asOf = Date.now() / 1000;
+      if (this.asOf !== null) this.#fresh();
     }
     if (wants && events.some(wants)) this.invalidate();
   }

@@ -19,7 +19,12 @@ export class TaskList {
   constructor(states: readonly State[], text = '') {
     this.#states = [...states];
     this.#text = text;
-    this.resource = new Resource(() => this.#head(), { reduce: tasksAfter, wants: isTurn, every: 15_000 });
+    this.resource = new Resource(() => this.#head(), {
+      reduce: tasksAfter,
+      wants: isTurn,
+      every: 15_000,
+      keep: `tasks ${this.#states.join(',')} ${text}`,
+    });
   }
 
   /** Read the next older ones. */

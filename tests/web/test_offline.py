@@ -1,0 +1,203 @@
+"""Without the server: the page opens with what was last seen, what is written waits, and is sent once."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import Page, expect
+from tests.api.conftest import running
+from tests.web.conftest import NARROW, Site, kill
+from tests.web.test_access import overflow, violations
+
+pytestmark = pytest.mark.timeout(300)
+
+
+@contextmanager
+def back(site: Site, tmp_path: Path) -> Generator[None]:
+    """Start the server again where it was, on what it had."""
+    with running(tmp_path / "home", "--agents", "3", "--port", str(urlsplit(site.url).port)):
+        yield
+
+
+def ready(page: Page) -> None:
+    """Wait until the page is kept and the worker has it."""
+    page.evaluate("navigator.serviceWorker.ready.then(() => true)")
+    page.wait_for_function("navigator.serviceWorker.controller !== null")
+
+
+def write(page: Page, site: Site, prompt: str) -> None:
+    page.goto(f"{site.url}/#/new")
+    page.get_by_label("What is to be done?").fill(prompt)
+    page.get_by_label("Repository").fill(str(site.repo))
+    page.get_by_role("button", name="Submit").click()
+
+
+def titles(page: Page) -> list[str]:
+    """Return the titles of all tasks, as the server tells them."""
+    found: Any = page.evaluate("fetch('/api/v1/tasks').then((answer) => answer.json())")
+    return [task["title"] for task in found["items"]]
+
+
+def connected(page: Page) -> None:
+    expect(page.locator("[data-connection]")).to_have_attribute("data-connection", "live")
+
+
+def test_the_page_can_be_installed(site: Site) -> None:
+    page = site.set_up()
+    ready(page)
+    session = site.context.new_cdp_session(page)
+    said = session.send("Page.getAppManifest")
+    assert said["errors"] == []
+    assert said["url"] == f"{site.url}/manifest.webmanifest"
+    wrong = {one["errorId"] for one in session.send("Page.getInstallabilityErrors")["installabilityErrors"]}
+    assert wrong <= {"in-incognito"}, "a test's context counts as a private window"
+    assert site.problems == []
+
+
+def test_without_the_server_the_page_opens_with_what_was_last_seen(site: Site) -> None:
+    page = site.set_up()
+    ready(page)
+    task = site.submit(page, "Remove unused imports in shop/tax.py")
+    expect(page.locator("[data-why]")).to_contain_text("waits for a person to review", timeout=90_000)
+    page.goto(f"{site.url}/#/tasks")
+    expect(page.get_by_role("row").filter(has_text="Remove unused imports")).to_be_visible()
+    page.goto(f"{site.url}/#/")
+    expect(page.get_by_role("table", name="Agents")).to_contain_text("mechanic-3")
+    kill(site.process)
+
+    page.reload()
+    expect(page.get_by_role("table", name="Agents")).to_contain_text("mechanic-3")
+    expect(page.locator("[data-stale]")).to_contain_text("as of")
+    expect(page.locator("[data-connection]")).to_have_attribute("data-connection", "lost")
+    page.goto(f"{site.url}/#/tasks")
+    expect(page.get_by_role("row").filter(has_text="Remove unused imports")).to_be_visible()
+    page.goto(f"{site.url}/#/tasks/{task}")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Remove unused imports in shop/tax.py")
+    expect(page.locator("[data-stale]")).to_contain_text("as of")
+
+
+def test_nothing_is_kept_of_a_person_who_signed_out(site: Site) -> None:
+    page = site.set_up()
+    ready(page)
+    expect(page.get_by_role("table", name="Agents")).to_contain_text("mechanic-3")
+    page.goto(f"{site.url}/#/settings")
+    page.get_by_role("button", name="Sign out").click()
+    expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+    kill(site.process)
+    page.goto(f"{site.url}/?again#/")
+    expect(page.get_by_role("heading", name="The server cannot be reached")).to_be_visible()
+    expect(page.get_by_text("mechanic")).to_have_count(0)
+
+
+def test_a_task_written_without_the_server_is_submitted_once_with_two_tabs_and_a_reload(
+    site: Site, tmp_path: Path
+) -> None:
+    first = site.set_up()
+    ready(first)
+    second = site.page()
+    second.goto(f"{site.url}/#/tasks")
+    connected(second)
+    kill(site.process)
+
+    write(first, site, "Format the code in shop/")
+    expect(first.locator("[data-outbox]")).to_contain_text("Format the code in shop/")
+    expect(second.locator("[data-outbox]")).to_contain_text("Format the code in shop/")
+    write(first, site, "Never mind")
+    expect(first.locator("[data-outbox]")).to_have_attribute("data-outbox", "2")
+    first.get_by_role("button", name="Drop Never mind").click()
+    expect(second.locator("[data-outbox]")).to_have_attribute("data-outbox", "1")
+    first.reload()
+    expect(first.locator("[data-outbox]")).to_contain_text("Format the code in shop/")
+    first.set_viewport_size({"width": NARROW[0], "height": NARROW[1]})
+    assert violations(first) == []
+    assert overflow(first) == 0
+
+    with back(site, tmp_path):
+        for page in (first, second):
+            connected(page)
+            expect(page.locator("[data-outbox]")).to_have_count(0)
+        expect(second.get_by_role("row").filter(has_text="Format the code")).to_be_visible()
+        first.reload()
+        connected(first)
+        assert titles(first) == ["Format the code in shop/"]
+
+
+def test_an_answer_that_got_lost_makes_no_second_task(site: Site) -> None:
+    """The server took the task, the browser never heard so."""
+    page = site.set_up()
+    ready(page)
+    lost: list[str] = []
+
+    def lose(route: Any) -> None:
+        if route.request.method != "POST" or lost:
+            route.continue_()
+            return
+        route.fetch()
+        lost.append(route.request.headers["idempotency-key"])
+        route.abort()
+
+    page.route("**/api/v1/tasks", lose)
+    write(page, site, "Format the code in shop/")
+    page.wait_for_url("**/#/tasks")
+    page.reload()
+    connected(page)
+    expect(page.locator("[data-outbox]")).to_have_count(0)
+    assert lost
+    assert titles(page) == ["Format the code in shop/"]
+
+
+def test_what_the_server_refuses_later_is_kept_with_its_reason(site: Site, tmp_path: Path) -> None:
+    page = site.set_up()
+    ready(page)
+    kill(site.process)
+    page.goto(f"{site.url}/#/new")
+    page.get_by_label("What is to be done?").fill("Anything")
+    page.get_by_label("Repository").fill("/nowhere/at/all")
+    page.get_by_role("button", name="Submit").click()
+    expect(page.locator("[data-outbox]")).to_contain_text("sent once when the server is back")
+    with back(site, tmp_path):
+        connected(page)
+        expect(page.locator("[data-outbox]").get_by_role("alert")).to_contain_text("/nowhere/at/all")
+        page.reload()
+        expect(page.locator("[data-outbox]").get_by_role("alert")).to_contain_text("/nowhere/at/all")
+        assert violations(page) == []
+        page.get_by_role("button", name="Drop Anything").click()
+        expect(page.locator("[data-outbox]")).to_have_count(0)
+        assert titles(page) == []
+
+
+def test_no_command_that_takes_something_away_waits(site: Site) -> None:
+    page = site.set_up()
+    ready(page)
+    page.get_by_role("button", name="Pause pool mechanic").click()
+    expect(page.get_by_role("table", name="Agents").get_by_text("paused")).to_have_count(3)
+    task = site.submit(page, "Format the code in shop/")
+    expect(page.locator("[data-why]")).to_contain_text("paused")
+    kill(site.process)
+    page.get_by_role("button", name="Cancel", exact=True).click()
+    page.get_by_role("button", name="Cancel the task").click()
+    expect(page.get_by_role("region", name="Notices")).to_contain_text("nothing was changed")
+    page.goto(f"{site.url}/#/")
+    page.get_by_role("button", name="Resume pool mechanic").click()
+    expect(page.get_by_role("region", name="Notices").get_by_text("nothing was changed")).to_have_count(2)
+    assert task
+    expect(page.locator("[data-outbox]")).to_have_count(0)
+
+
+def test_a_server_that_says_nothing_any_more_is_told_too(site: Site) -> None:
+    """Its port still takes connections: only silence tells."""
+    page = site.set_up()
+    connected(page)
+    site.process.send_signal(signal.SIGSTOP)
+    try:
+        expect(page.locator("[data-connection]")).to_have_attribute("data-connection", "lost")
+        expect(page.locator("[data-stale]")).to_contain_text("as of")
+    finally:
+        site.process.send_signal(signal.SIGCONT)
+    connected(page)

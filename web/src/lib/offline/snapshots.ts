@@ -1,0 +1,82 @@
+/** What was last read from the server, so that it can be shown, dated, when the server cannot be reached. */
+import { within } from './database';
+
+interface Kept {
+  id: string;
+  /** Seconds since 1970 up to which it was true. */
+  at: number;
+  owner: string;
+  value: unknown;
+}
+
+export interface Snapshot<T> {
+  at: number;
+  value: T;
+}
+
+/** Under which name the person is kept; it goes only when they sign out. */
+export const PERSON = 'session';
+const MOST = 60;
+const EVERY = 5_000; // milliseconds between two writings of the same thing
+
+/** Whose they are; nobody's are neither kept nor shown. */
+let owner: string | null = null;
+const written = new Map<string, number>();
+
+/** Keep and show what this person sees, and forget what another one saw. */
+export async function keepFor(name: string): Promise<void> {
+  owner = name;
+  const all = (await within('kept', 'readonly', (kept) => kept.getAll())) as Kept[];
+  for (const one of all) if (one.owner !== name) await within('kept', 'readwrite', (kept) => kept.delete(one.id));
+}
+
+/** Forget all: nobody is signed in any more. */
+export async function forgetSnapshots(): Promise<void> {
+  owner = null;
+  written.clear();
+  await within('kept', 'readwrite', (kept) => kept.clear());
+}
+
+/** Keep what was read; a loss is no harm, so it never fails. */
+export function keep(id: string, value: unknown, at: number): void {
+  const now = Date.now();
+  if (owner === null || now - (written.get(id) ?? -Infinity) < EVERY) return;
+  written.set(id, now);
+  const kept: Kept = { id, at, owner, value };
+  void within('kept', 'readwrite', (objects) => objects.put(kept))
+    .then(() => (written.size > MOST ? prune() : undefined))
+    .catch(() => undefined);
+}
+
+/** Return what was kept; null for nothing. */
+export async function kept<T>(id: string): Promise<Snapshot<T> | null> {
+  try {
+    const found = (await within('kept', 'readonly', (objects) => objects.get(id))) as Kept | undefined;
+    return found !== undefined && found.owner === owner ? { at: found.at, value: found.value as T } : null;
+  } catch {
+    return null;
+  }
+}
+
+/** Return who was signed in last and has not signed out; null for nobody. */
+export async function lastOwner(): Promise<string | null> {
+  try {
+    const found = (await within('kept', 'readonly', (objects) => objects.get(PERSON))) as Kept | undefined;
+    return found?.owner ?? null;
+  } catch {
+    return null;
+  }
+}
+
+async function prune(): Promise<void> {
+  const all = (await within('kept', 'readonly', (objects) => objects.getAll())) as Kept[];
+  const old = all
+    .filter((one) => one.id !== PERSON)
+    .sort((one, other) => other.at - one.at)
+    .slice(MOST);
+  for (const one of old) {
+    written.delete(one.id);
+    await within('kept', 'readwrite', (objects) => objects.delete(one.id));
+  }
+  written.clear();
+}
