@@ -18,6 +18,9 @@ export type Token = Schemas['TokenView'];
 export type Autoscaler = Schemas['Autoscaler'];
 export type Decision = Schemas['DecisionView'];
 export type PoolScale = Schemas['PoolView'];
+export type Series = Schemas['Series'];
+export type PoolPreview = Schemas['Preview'];
+export type LineComment = Schemas['LineComment'];
 export type State = TaskItem['state'];
 export type Access = Whoami['access'];
 
