@@ -7,10 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.agents.stage import AGENT, staged
+from tests.agents.stage import AGENT, Stage, staged
 
 from ezaigent.agents import Controls
+from ezaigent.core.change import Change
 from ezaigent.core.errors import Cancelled, ControlSignal, Drained, StaleFence
+from ezaigent.tasks import Claim
 from ezaigent.testing import Conversation, ModelServer, Reply, Script, ToolCall, Turn, from_steps
 
 LONG = ToolCall("shell", {"command": "echo started > started.txt; sleep 60; echo ended > ended.txt"})
@@ -201,3 +203,46 @@ async def test_blocks_under_control_lie_in_each_other_and_belong_to_one_coroutin
     with pytest.raises(Cancelled, match="no more"):
         await work()
     assert asyncio.current_task().cancelling() == 0  # pyright: ignore[reportOptionalMemberAccess]
+
+
+async def test_what_is_said_about_a_finished_change_is_worked_in_the_same_conversation(tmp_path: Path) -> None:
+    script = from_steps(
+        [
+            ToolCall("write_file", {"path": "a.txt", "content": "one\n"}),
+            "Wrote it.",
+            ToolCall("write_file", {"path": "a.txt", "content": "two\n"}),
+            "Changed it.",
+        ]
+    )
+    async with ModelServer(script) as server, staged(tmp_path, server=server) as stage:
+        claim = await stage.claim(checks=("test -s a.txt",))
+        outcome, tree = await stage.run(claim)
+        assert outcome.summary == "Wrote it."
+        change = await _delivered(stage, claim)
+        await stage.queue.finish(claim, change)
+        paid = len(server.requests)
+        await stage.queue.send_back(claim.task.id, "Write two instead.", by="Ada")
+
+        claim = await stage.reclaim()
+        outcome, tree = await stage.run(claim)
+        assert outcome.summary == "Changed it."
+        assert (tree.path / "a.txt").read_text() == "two\n"
+        assert len(server.requests) == paid + 2, "what was answered before was not asked again"
+        texts = [message.text for message in server.turns[-2].messages if message.role == "user"]
+        assert texts[-1] == "Message from Ada, a person:\n\nWrite two instead."
+        assert [event.data["message_id"] for event in await stage.events("run.message")]
+
+        # a crash after the words were taken loses none of them
+        await stage.queue.release(claim, "the worker stops")
+        claim = await stage.reclaim()
+        outcome, _ = await stage.run(claim)
+        assert outcome.summary == "Changed it."
+        assert len(server.requests) == paid + 2
+
+
+async def _delivered(stage: Stage, claim: Claim) -> Change:
+    tree = await stage.open(claim)
+    try:
+        return await tree.commit(message="Work", author=AGENT, trailers={})
+    finally:
+        await tree.close()

@@ -17,6 +17,7 @@ from ezaigent.tasks import (
     TRANSITIONS,
     State,
     Task,
+    pending_messages,
 )
 from ezaigent.tasks.settling import backoff
 
@@ -301,3 +302,22 @@ def test_the_table_of_transitions_is_whole_and_only_done_is_final() -> None:
     assert set(TRANSITIONS) == set(State)
     assert [state for state, to in TRANSITIONS.items() if not to] == [State.DONE]
     assert {state for state in State if state.settled} == {State.REVIEW, State.DONE, State.FAILED, State.CANCELLED}
+
+
+async def test_a_change_sent_back_goes_on_with_its_journal_and_a_person_s_words(desk: Desk) -> None:
+    claim = await desk.running()
+    with pytest.raises(ConflictError, match="is running: only a change in review can be sent back"):
+        await desk.queue.send_back(claim.task.id, "Too early.", by="Ada")
+    await desk.queue.finish(claim, CHANGE)
+    task = await desk.queue.send_back(claim.task.id, "Say it shorter.", by="Ada")
+    assert (task.state, task.change, task.attempts) == (State.QUEUED, None, 1)
+    await told(desk, task)
+    again = (await desk.claim_all(1))[0]
+    assert again.resumed
+    assert (again.task.session, again.task.attempts) == (claim.task.session, 1)
+    waiting = await desk.db.read(lambda conn: pending_messages(conn, agent=again.agent, task_id=task.id))
+    assert [(message.by, message.text) for message in waiting] == [("Ada", "Say it shorter.")]
+    done = await desk.queue.approve((await desk.queue.finish(again, CHANGE)).id, by="Ada")
+    with pytest.raises(ConflictError, match="is done"):
+        await desk.queue.send_back(done.id, "Too late.", by="Ada")
+    assert len(await desk.db.read(lambda conn: pending_messages(conn, agent=again.agent, task_id=task.id))) == 1

@@ -1,4 +1,7 @@
-"""One run, read aloud: let the agent work, check what it made, send failures back, until all is well."""
+"""One run, read aloud: let the agent work, check what it made, send failures back, until all is well.
+
+What a person says about work that is well sends it back, too: the agent goes on where it was.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,7 @@ from ezaigent.agents.instructions import CONTINUED, check_feedback, instructions
 from ezaigent.agents.journal import Finished, RunJournal
 from ezaigent.agents.models import Job, Outcome
 from ezaigent.agents.planning import PLAN_GUIDE
-from ezaigent.agents.steering import Steering
+from ezaigent.agents.steering import FEEDBACK_STEP, Steering, worded
 from ezaigent.agents.toolbox import TOOLBOX
 from ezaigent.core.change import CheckResult
 from ezaigent.core.errors import RunError
@@ -45,7 +48,8 @@ _checks = TypeAdapter(tuple[CheckResult, ...])
 async def work(job: Job, journal: RunJournal, model: Model) -> Outcome:
     """Work the task to its end. Raises as ``Runtime.run``, and ``JournalMismatch``."""
     task = job.claim.task
-    agent = _agent(job, journal, model)
+    steering = Steering(journal, job.controls, max_steps=job.profile.max_steps)
+    agent = _agent(job, journal, model, steering)
     deps = Deps(job.workspace, TreeFiles(job.workspace.path), InMemoryPlanStore(), task.scope)
     # The mechanic takes its task by the word; what it should know is told to models only.
     notes = [] if job.profile.offline else [*job.workspace.notes, *([CONTINUED] if journal.restarted else [])]
@@ -55,7 +59,12 @@ async def work(job: Job, journal: RunJournal, model: Model) -> Outcome:
         summary, history = await _converse(agent, deps, prompt, history)
         checks, outside = await _check(job, journal)
         if not outside and all(check.ok for check in checks):
-            return Outcome(summary=summary, checks=checks, steps=journal.steps, checkpoint=journal.checkpoint)
+            letters = await steering.mail(FEEDBACK_STEP)
+            if not letters:
+                return Outcome(summary=summary, checks=checks, steps=journal.steps, checkpoint=journal.checkpoint)
+            rounds = 0
+            prompt = "\n\n".join(letter["text"] if job.profile.offline else worded(letter) for letter in letters)
+            continue
         if rounds == job.check_rounds:
             raise RunError(_gave_up(checks, outside, rounds))
         rounds += 1
@@ -70,11 +79,11 @@ class _Guides(RepoContext[Deps]):
         return False
 
 
-def _agent(job: Job, journal: RunJournal, model: Model) -> Agent[Deps, str]:
+def _agent(job: Job, journal: RunJournal, model: Model, steering: Steering) -> Agent[Deps, str]:
     profile = job.profile
     summariser = None if profile.offline else JournaledModel(model, journal, job.controls)
     capabilities: list[AbstractCapability[Deps]] = [
-        Steering(journal, job.controls, max_steps=profile.max_steps),
+        steering,
         RepairToolArguments(),
         compaction(profile.context_window or model.context_window, summariser=summariser),
         JournalDurability(journal, job.controls, job.workspace),

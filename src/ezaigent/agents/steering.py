@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 INBOX_STEP: Final = "run__inbox"
 """Name of the step that delivers messages; there is one only where there was a message."""
+FEEDBACK_STEP: Final = "run__feedback"
+"""The same for messages that came when the work was finished: the agent goes on with them."""
 
 
 class Steering(AbstractCapability[Deps]):
@@ -45,9 +47,8 @@ class Steering(AbstractCapability[Deps]):
         self._judge(request_context.messages)
         if not self._journal.replaying:
             await self._controls.gate()
-        for letter in await self._mail():
-            ctx.enqueue(f"Message from {letter['by']}, a person:\n\n{letter['text']}")
-            self._unanswered += [letter["id"]] if "id" in letter else []
+        for letter in await self.mail(INBOX_STEP):
+            ctx.enqueue(worded(letter))
         return request_context
 
     async def after_model_request(
@@ -71,13 +72,21 @@ class Steering(AbstractCapability[Deps]):
                 f"split the task or raise max_steps of the profile"
             )
 
-    async def _mail(self) -> list[dict[str, Any]]:
+    async def mail(self, step: str) -> list[dict[str, Any]]:
+        """Return what people wrote since the last time, as the journal's next step where there is anything."""
         if self._journal.replaying:
-            found = self._journal.upcoming() == INBOX_STEP
-            payload = self._journal.recall(INBOX_STEP, "message", "message") if found else None
+            found = self._journal.upcoming() == step
+            payload = self._journal.recall(step, "message", "message") if found else None
         else:
-            payload = await self._journal.deliver(INBOX_STEP)
-        return [] if payload is None else orjson.loads(payload)
+            payload = await self._journal.deliver(step)
+        letters: list[dict[str, Any]] = [] if payload is None else orjson.loads(payload)
+        self._unanswered += [letter["id"] for letter in letters if "id" in letter]
+        return letters
+
+
+def worded(letter: dict[str, Any]) -> str:
+    """Return a message as a model is told it."""
+    return f"Message from {letter['by']}, a person:\n\n{letter['text']}"
 
 
 def _last_turn(messages: list[ModelMessage]) -> list[Seen]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from ezaigent.core.events import Event
 from ezaigent.costs import Totals
@@ -16,13 +16,14 @@ PriorityName = Literal["critical", "high", "normal", "low"]
 StateName = Literal["waiting", "queued", "running", "review", "done", "blocked", "failed", "cancelled"]
 
 
-def _storable(text: str) -> str:
+def storable(text: str) -> str:
+    """Return ``text``. Raises ``ValueError`` where no database would take it."""
     if "\x00" in text or any("\ud800" <= char <= "\udfff" for char in text):
         raise ValueError("text must not contain NUL or half characters")
     return text
 
 
-Text = Annotated[str, AfterValidator(_storable)]
+Text = Annotated[str, AfterValidator(storable)]
 Line = Annotated[Text, Field(min_length=1, max_length=4096)]
 
 
@@ -88,6 +89,42 @@ class TaskEdit(Given):
     title: Annotated[Text, Field(min_length=1, max_length=500)] | None = None
     prompt: Annotated[Text, Field(min_length=1, max_length=200_000)] | None = None
     priority: PriorityName | None = None
+
+
+class LineComment(Given):
+    """What a person says about one line of a change."""
+
+    path: Line
+    line: Annotated[int, Field(ge=1)]
+    side: Literal["old", "new"] = "new"
+    """Whether the line's number is the one before the change or after it."""
+    code: Annotated[Text, Field(max_length=2000)] = ""
+    """The line itself, so that the agent finds it however the numbers have moved."""
+    text: Annotated[Text, Field(min_length=1, max_length=10_000)]
+
+
+class Feedback(Given):
+    """Comments on a change in review: all of them at once."""
+
+    comments: Annotated[list[LineComment], Field(max_length=500)] = []
+    text: Annotated[Text, Field(max_length=10_000)] = ""
+    """What concerns the change as a whole."""
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Feedback:
+        if not self.comments and not self.text.strip():
+            raise ValueError("nothing is said: give comments, or a text")
+        return self
+
+    def worded(self, by: str) -> str:
+        """Return it as the agent is told it."""
+        parts = [f"This is what {by} says about your change."]
+        for one in self.comments:
+            when = "before" if one.side == "old" else "after"
+            code = one.code.strip().replace("`", "'")[:200]
+            where = f"This is about `{one.path}`, line {one.line} {when} the change"
+            parts += [f"{where}, `{code}`:" if code else f"{where}:", one.text.strip()]
+        return "\n\n".join([*parts, *([self.text.strip()] if self.text.strip() else [])])
 
 
 class TaskItem(Shown):
@@ -227,6 +264,13 @@ class Setup(Credentials):
 
     token: Annotated[str, Field(min_length=1, max_length=200)]
     """From the setup link."""
+
+
+class Ways(Shown):
+    """How people can sign in."""
+
+    oidc: str | None
+    """What the OpenID provider is called, to which ``/api/v1/session/oidc/start`` leads; null without one."""
 
 
 class Whoami(Shown):

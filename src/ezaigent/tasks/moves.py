@@ -185,6 +185,15 @@ def retry(row: TaskRow, now: float, by: str, *, needs_met: bool) -> list[NewEven
     return ready(row, now, needs_met=needs_met, reason=f"sent back by {by}")
 
 
+def send_back(row: TaskRow, now: float, by: str, *, needs_met: bool) -> list[NewEvent]:
+    """Let the agent go on with a change in review: the next run has the same journal, and the tree that it left."""
+    if row.state != State.REVIEW:
+        raise ConflictError(f"task {row.id} is {row.state}: only a change in review can be sent back with comments")
+    row.crashes = 0
+    row.change = None
+    return ready(row, now, needs_met=needs_met, reason=f"sent back with comments by {by}")
+
+
 def ready(row: TaskRow, now: float, *, needs_met: bool, reason: str, obey_time: bool = False) -> list[NewEvent]:
     """Make the task claimable, or let it wait for its needs or its time."""
     if not needs_met:

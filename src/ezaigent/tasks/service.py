@@ -220,6 +220,19 @@ class TaskQueue:
 
         return await self._decide(task_id, move, with_needs=True)
 
+    async def send_back(self, task_id: str, text: str, *, by: str) -> Task:
+        """Let the agent go on with its change in review, with ``text`` as a person's feedback on it.
+
+        Raises ``ConflictError`` for a task in any other state; then nothing was said.
+        """
+
+        def move(conn: Connection, row: TaskRow, at: float) -> list[NewEvent]:
+            events = moves.send_back(row, at, by, needs_met=not queries.unmet(conn, [row.id]))
+            messages.post_message(conn, None, row.id, text, by)
+            return events
+
+        return await self._decide(task_id, move, with_needs=True)
+
     async def approve(self, task_id: str, *, by: str, commit: str | None = None) -> Task:
         """Accept a change in review; ``commit`` is the merge commit, when there is one."""
         return await self._decide(task_id, lambda _, row, at: moves.approve(row, at, by, commit))

@@ -31,6 +31,8 @@ class Autoscaler(Shown):
     status: ScalerView
     settings: dict[str, Any]
     """In force: the file's, with what was changed at run time. Their names are in docs/settings.md, ``[scaling]``."""
+    pools: dict[str, dict[str, Any]]
+    """The same for each pool, with what differs for it."""
 
 
 class ScalerChanges(Given):
@@ -153,7 +155,9 @@ async def _shown(on: Stage, response: Response) -> Autoscaler:
     force = await on.scaler().settings()
     response.headers["ETag"] = _version(force)
     settings: ScalingSettings = force.settings
-    return Autoscaler(status=await on.scaler().status(), settings=settings.model_dump(mode="json"))
+    status = await on.scaler().status()
+    pools = {one.pool: settings.pool(one.pool).model_dump(mode="json") for one in status.pools}
+    return Autoscaler(status=status, settings=settings.model_dump(mode="json"), pools=pools)
 
 
 def _version(force: InForce) -> str:

@@ -12,6 +12,7 @@ from ezaigent.api.backstage import Caller, On, Stage
 from ezaigent.api.gate import needs
 from ezaigent.api.models import (
     Diff,
+    Feedback,
     LogPage,
     PriorityName,
     StateName,
@@ -190,6 +191,12 @@ async def cancel_task(task_id: TaskId, on: On, caller: Caller, response: Respons
 async def retry_task(task_id: TaskId, on: On, caller: Caller, response: Response) -> TaskView:
     """Queue a settled, blocked or waiting task again."""
     return await _shown(on, await on.queue.retry(task_id, by=caller.name), response)
+
+
+@router.post("/tasks/{task_id}/feedback", operation_id="comment_task", openapi_extra=_OPERATE)
+async def comment_task(task_id: TaskId, feedback: Feedback, on: On, caller: Caller, response: Response) -> TaskView:
+    """Send a change in review back with comments: the agent goes on where it was, and is told all of them."""
+    return await _shown(on, await on.queue.send_back(task_id, feedback.worded(caller.name), by=caller.name), response)
 
 
 @router.post("/tasks/{task_id}/approve", operation_id="approve_task", openapi_extra=_OPERATE)
