@@ -18,7 +18,7 @@ from ezaigent.api.hygiene import Hygiene
 from ezaigent.api.metrics import Metrics
 from ezaigent.api.models import Problem
 from ezaigent.api.problems import add_problems
-from ezaigent.api.routes import accounts, agents, autoscaler, chat, costs, events, health, mcp, session, tasks
+from ezaigent.api.routes import accounts, agents, agui, autoscaler, chat, costs, events, health, mcp, session, tasks
 from ezaigent.api.stream import Fanout
 from ezaigent.api.throttle import SignIns
 
@@ -26,6 +26,7 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     tasks.router,
     agents.router,
     chat.router,
+    agui.router,
     events.router,
     costs.router,
     autoscaler.router,

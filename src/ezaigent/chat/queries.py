@@ -28,6 +28,10 @@ _page = Sql(
 _conversations = Sql("SELECT conversation, max(id), count(*) FROM chat GROUP BY conversation ORDER BY conversation")
 _said = Sql("SELECT conversation, data FROM chat WHERE message_id = $1 AND role = 'person' ORDER BY id")
 _answered = Sql("SELECT 1 FROM chat WHERE message_id = $1 AND role = 'agent' LIMIT 1")
+_keyed = Sql(
+    "SELECT id FROM chat WHERE conversation = $1 AND role = 'person' AND author = $2 AND data = $3 ORDER BY id LIMIT 1"
+)
+_replies = Sql(f"SELECT {_COLUMNS} FROM chat WHERE conversation = $1 AND role = 'fleet' AND id > $2 ORDER BY id")  # noqa: S608 - our own columns
 _LAST: Final = 2**62
 
 
@@ -59,6 +63,15 @@ def page(
     """Return the newest messages, oldest first, numbered below ``before`` and above ``after``."""
     rows = _page.all(conn, conversation, before if before is not None else _LAST, after or 0, min(limit, KEPT))
     return [_message(row) for row in rows]
+
+
+def reply_to(conn: Connection, conversation: str, author: str, data: dict[str, Any]) -> ChatMessage | None:
+    """Return the fleet's answer to the line that this person said with exactly this ``data``; None for none."""
+    said = _keyed.first(conn, conversation, author, orjson.dumps(data).decode())
+    if said is None:
+        return None
+    replies = (_message(row) for row in _replies.all(conn, conversation, said[0]))
+    return next((one for one in replies if one.data.get("answers") == said[0]), None)
 
 
 def conversations(conn: Connection) -> list[tuple[str, int, int]]:

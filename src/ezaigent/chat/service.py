@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import re
 import secrets
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import ValidationError
 
@@ -47,24 +48,57 @@ class Chat:
         self._fleet = fleet
         self._interpreter = interpreter
         self._carrier = Carrier(queue, fleet)
+        self._keys: dict[tuple[str, str, str], asyncio.Lock] = {}
 
     async def say(
-        self, text: str, *, by: str, to: str = FLEET, repo: str | None = None, may_change: bool = True
+        self,
+        text: str,
+        *,
+        by: str,
+        to: str = FLEET,
+        repo: str | None = None,
+        may_change: bool = True,
+        key: str | None = None,
     ) -> Reply:
         """Take a line from a person and return the answer; both are kept in the conversation.
 
         ``to`` is an agent, or ``fleet``. ``repo`` is the repository meant where none is named. Without
         ``may_change`` the person may only look. What cannot be done is said in the answer (``ok`` is false); raises
-        ``UsageError`` for an empty or oversized line and ``NotFoundError`` for an agent that does not exist.
+        ``UsageError`` for an empty or oversized line and ``NotFoundError`` for an agent that does not exist. A line
+        with a ``key`` is taken once: said again, also while it is being answered here, it gets the same answer, as long
+        as the conversation keeps that.
         """
+        if key is None:
+            return await self._say(text, by=by, to=to, repo=repo, may_change=may_change, data={})
+        place = (_named(to), by, key)
+        async with self._keys.setdefault(place, asyncio.Lock()):
+            try:
+                found = await self.answered(key, by=by, to=to)
+                if found is not None:
+                    return found
+                return await self._say(text, by=by, to=to, repo=repo, may_change=may_change, data={"key": key})
+            finally:
+                self._keys.pop(place, None)
+
+    async def answered(self, key: str, *, by: str, to: str = FLEET) -> Reply | None:
+        """Return the answer to the line that this person said with this key; None where there is none."""
+        name, data = _named(to), {"key": key}
+        found = await self._db.read(lambda conn: queries.reply_to(conn, name, by, data))
+        if found is None:
+            return None
+        return Reply.model_validate({"conversation": name, "text": found.text, "id": found.id, **found.data})
+
+    async def _say(
+        self, text: str, *, by: str, to: str, repo: str | None, may_change: bool, data: dict[str, Any]
+    ) -> Reply:
         line = text.strip()
         if not line:
             raise UsageError("the message is empty")
         if len(line) > _LONGEST:
             raise UsageError(f"the message has {len(line)} characters; {_LONGEST} are the most, use ezaigent plan FILE")
-        conversation = FLEET if to in {FLEET, "all", "*"} else to
+        conversation = _named(to)
         agent = None if conversation == FLEET else await private.find(conversation, self._fleet)
-        said = NewChatMessage(conversation=conversation, role="person", author=by, text=line)
+        said = NewChatMessage(conversation=conversation, role="person", author=by, text=line, data=data)
         try:
             reply, done = await self._answer(line, by=by, agent=agent, repo=repo, may_change=may_change)
         except EzAigentError as error:
@@ -75,7 +109,7 @@ class Chat:
         self, conversation: str = FLEET, *, limit: int = KEPT, before: int | None = None, after: int | None = None
     ) -> list[ChatMessage]:
         """Return a conversation's newest messages, oldest first, numbered below ``before`` and above ``after``."""
-        name = FLEET if conversation in {FLEET, "all", "*"} else conversation
+        name = _named(conversation)
         return await self._db.read(lambda conn: queries.page(conn, name, limit=limit, before=before, after=after))
 
     async def conversations(self) -> dict[str, int]:
@@ -92,8 +126,8 @@ class Chat:
                 cards.append(_card(token, expires, Ready.model_validate_json(data), conversation, by))
         return cards
 
-    async def decide(self, token: str, *, yes: bool, by: str, may_change: bool = True) -> Reply:
-        """Confirm or drop what waits under this token, as saying so in its conversation does.
+    async def decide(self, token: str, *, yes: bool, by: str, may_change: bool = True, key: str | None = None) -> Reply:
+        """Confirm or drop what waits under this token, as saying so in its conversation does; ``key`` as there.
 
         Raises ``NotFoundError`` where nothing waits under it for this person, or no longer.
         """
@@ -101,7 +135,7 @@ class Chat:
         if card is None:
             raise NotFoundError(f"nothing waits under {token!r} for {by}: it was answered, replaced, or is too old")
         said = f"yes {token}" if yes else "no"
-        return await self.say(said, by=by, to=card.conversation, may_change=may_change)
+        return await self.say(said, by=by, to=card.conversation, may_change=may_change, key=key)
 
     async def agents(self) -> Sequence[AgentFacts]:
         """Return the agents with their specialties and their derived status."""
@@ -212,10 +246,14 @@ class Chat:
                     continue
                 copy = {"conversation": letter.agent, "text": letter.text, "message_id": posted.id}
                 queries.keep(conn, said.model_copy(update={**copy, "data": {"said_in": said.conversation}}))
-            queries.keep(conn, said.model_copy(update={"message_id": own}))
-            return queries.keep(conn, answer).id
+            line = queries.keep(conn, said.model_copy(update={"message_id": own}))
+            return queries.keep(conn, answer.model_copy(update={"data": {**data, "answers": line.id}})).id
 
         return reply.model_copy(update={"id": await self._db.write(write)})
+
+
+def _named(to: str) -> str:
+    return FLEET if to in {FLEET, "all", "*"} else to
 
 
 def _card(token: str, expires: float, ready: Ready, conversation: str, by: str) -> Confirmation:

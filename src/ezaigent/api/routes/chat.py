@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Header, Path, Query
 
 from ezaigent.api.access import Access
 from ezaigent.api.backstage import Caller, On
@@ -57,13 +57,21 @@ async def list_messages(
 
 
 @router.post("/messages", operation_id="say", openapi_extra=_READ)
-async def say(line: ChatLine, on: On, caller: Caller) -> Reply:
+async def say(
+    line: ChatLine,
+    on: On,
+    caller: Caller,
+    idempotency_key: Annotated[
+        Text | None,
+        Header(description="A line with the same key is taken once and gets the same reply.", max_length=200),
+    ] = None,
+) -> Reply:
     """Say a line to the fleet or to one agent: a slash command, a sentence, or words for the agent.
 
     Whoever may only read may use the commands that only look.
     """
-    may_change = caller.access >= Access.OPERATE
-    return await on.chat.say(line.text, by=caller.name, to=line.to, repo=line.repo, may_change=may_change)
+    may_change, key = caller.access >= Access.OPERATE, idempotency_key
+    return await on.chat.say(line.text, by=caller.name, to=line.to, repo=line.repo, may_change=may_change, key=key)
 
 
 @router.get("/confirmations", operation_id="list_confirmations", openapi_extra=_READ)

@@ -68,6 +68,14 @@ class EventStream(Response):
             await self._pieces.aclose()
 
 
+def check_room(on: Stage) -> None:
+    """Refuse a stream that the server has no room for, or no time."""
+    if on.fanout.closing:
+        raise Refusal(UNAVAILABLE, "the server is stopping; come again in a moment")
+    if on.fanout.clients >= on.settings.server.max_streams:
+        raise Refusal(TOO_MANY, f"{on.fanout.clients} streams are open, which is the most", {"Retry-After": "5"})
+
+
 async def _left(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
@@ -103,10 +111,7 @@ async def stream_events(  # noqa: PLR0917 - FastAPI reads parameters as they are
     agent: Annotated[Text | None, Query(description="Only events of this agent.", max_length=200)] = None,
 ) -> EventStream:
     """Follow the event log, with no gap and no duplicate, also over restarts of the server."""
-    if on.fanout.closing:
-        raise Refusal(UNAVAILABLE, "the server is stopping; come again in a moment")
-    if on.fanout.clients >= on.settings.server.max_streams:
-        raise Refusal(TOO_MANY, f"{on.fanout.clients} streams are open, which is the most", {"Retry-After": "5"})
+    check_room(on)
     if last_event_id is not None and last_event_id.isascii() and last_event_id.isdigit() and len(last_event_id) < 19:  # noqa: PLR2004
         after = int(last_event_id)
     head = await on.fanout.head()
@@ -137,7 +142,7 @@ async def _pieces(on: Stage, request: Request, wanted: Filter, place: tuple[int,
                     yield b"".join(frame for _, frame in batch.events)
             if (now := asyncio.get_running_loop().time()) - checked >= HEARTBEAT:
                 checked = now
-                if not await _still_allowed(on, caller, request):
+                if not await still_allowed(on, caller, request):
                     return
     except UnavailableError:
         pass  # the client comes again, and resumes
@@ -146,7 +151,7 @@ async def _pieces(on: Stage, request: Request, wanted: Filter, place: tuple[int,
     yield _mark(b"bye", at, on.fanout.tip)
 
 
-async def _still_allowed(on: Stage, caller: Principal, request: Request) -> bool:
+async def still_allowed(on: Stage, caller: Principal, request: Request) -> bool:
     """Look whether the credential that opened the stream is still good, and as good."""
     if caller.via == "token":
         present = await on.accounts.by_token(request.headers["authorization"].partition(" ")[2].strip())
