@@ -24,7 +24,7 @@ _ALWAYS: Final = (
     (b"referrer-policy", b"same-origin"),  # with no-referrer a form of our own page would send Origin: null
     (b"cross-origin-opener-policy", b"same-origin"),
     (b"cross-origin-resource-policy", b"same-origin"),
-    (b"permissions-policy", b"camera=(), geolocation=(), microphone=()"),
+    (b"permissions-policy", b"camera=(), geolocation=(), microphone=(self)"),
 )
 _UNLESS_SAID: Final = (
     (b"content-security-policy", CSP.encode()),

@@ -21,6 +21,10 @@ export type PoolScale = Schemas['PoolView'];
 export type Series = Schemas['Series'];
 export type PoolPreview = Schemas['Preview'];
 export type LineComment = Schemas['LineComment'];
+export type ChatMessage = Schemas['ChatMessage'];
+export type Confirmation = Schemas['Confirmation'];
+export type Conversation = Schemas['Conversation'];
+export type Reply = Schemas['Reply'];
 export type State = TaskItem['state'];
 export type Access = Whoami['access'];
 

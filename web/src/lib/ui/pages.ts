@@ -9,8 +9,9 @@ export interface PageLink {
 export const PAGES: readonly PageLink[] = [
   { path: '/', name: 'Fleet', sign: '⬢', first: true },
   { path: '/tasks', name: 'Tasks', sign: '☰', first: true },
+  { path: '/chat', name: 'Chat', sign: '✎', first: true },
   { path: '/queue', name: 'Queue', sign: '⇶', first: true },
-  { path: '/events', name: 'Events', sign: '≋', first: true },
+  { path: '/events', name: 'Events', sign: '≋', first: false },
   { path: '/scaling', name: 'Scaling', sign: '⇅', first: false },
   { path: '/costs', name: 'Costs', sign: '$', first: false },
   { path: '/settings', name: 'Settings', sign: '⚙', first: false },
