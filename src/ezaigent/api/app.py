@@ -18,7 +18,7 @@ from ezaigent.api.hygiene import Hygiene
 from ezaigent.api.metrics import Metrics
 from ezaigent.api.models import Problem
 from ezaigent.api.problems import add_problems
-from ezaigent.api.routes import accounts, agents, agui, autoscaler, chat, costs, events, health, mcp, session, tasks
+from ezaigent.api.routes import accounts, agents, agui, autoscaler, chat, costs, events, health, mcp, session, tasks, webhooks
 from ezaigent.api.stream import Fanout
 from ezaigent.api.throttle import SignIns
 
@@ -32,6 +32,7 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     autoscaler.router,
     session.router,
     accounts.router,
+    webhooks.router,
     health.router,
     mcp.router,
     page.router,

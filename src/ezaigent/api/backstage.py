@@ -16,6 +16,7 @@ from ezaigent.chat import Chat
 from ezaigent.core.settings import Settings
 from ezaigent.costs import CostBook
 from ezaigent.fleet import Roster, ScalerControl
+from ezaigent.hooks import Webhooks
 from ezaigent.store import Database, EventLog
 from ezaigent.tasks import NewTask, Task, TaskQueue
 
@@ -86,6 +87,7 @@ class Backstage:
     manned: Callable[[str | None], Awaitable[bool]]
     """Whether a live worker would take a task of this profile (None: of any)."""
     chat: Chat
+    webhooks: Webhooks
     scaler: Callable[[], ScalerControl]
     """Returns what looks at the autoscaler and steers it."""
 

@@ -75,6 +75,11 @@ KINDS: Final[dict[str, str]] = {
     "launcher.failed": "A worker ended by itself, did not get ready, or could not be started; "
     "data: launcher, name, reason, failures, wait (seconds before the next start).",
     "launcher.scaled": "A launcher set the number of replicas; data: launcher, name, before, after.",
+    "webhook.added": "Somebody added a target for events; data: webhook, url, kinds, by.",
+    "webhook.changed": "Somebody changed a target for events; data: webhook, url, kinds, enabled, by.",
+    "webhook.removed": "Somebody removed a target for events; data: webhook, url, by.",
+    "webhook.dead": "An event could not be delivered to a target and is not tried again by itself; "
+    "data: webhook, delivery, seq, kind, attempts, reason.",
     "live.lost": "The live bus cannot be reached; work goes on by polling; data: reason.",
     "live.restored": "The live bus is back; data: reason.",
 }

@@ -215,6 +215,9 @@ class ServerSettings(_Section):
     """Bytes of the largest request body."""
     max_streams: Annotated[int, Field(gt=0)] = 2000
     """Live event streams that may be open at a time."""
+    internal: list[str] = []
+    """Host names, addresses and networks (``10.1.0.0/16``) that are not on the public internet, and that webhooks and
+    repositories given over HTTP may use nevertheless."""
 
 
 class ChatSettings(_Section):
@@ -222,6 +225,43 @@ class ChatSettings(_Section):
 
     profile: str | None = None
     """Profile whose model is asked for what no template fits; left out: no model is asked, so nothing is paid."""
+
+
+class GitHubRepository(_Section):
+    """A repository on GitHub whose issues become tasks."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9-]{1,39}/[A-Za-z0-9._-]{1,100}$")]
+    """``owner/name`` on GitHub."""
+    repo: str
+    """Where its tasks are worked: a path on the workers' machine, or a URL."""
+    remote: str | None = None
+    """Where the branch of a pull request is pushed to; left out: ``repo`` where that is a URL, else the repository
+    on github.com."""
+    base: str | None = None
+    """Branch that tasks start from and pull requests go to; left out: the repository's default branch."""
+    profile: str | None = None
+    """Kind of agent that works its tasks; left out: any that takes general work."""
+    checks: list[str] = []
+    """Commands that must exit with 0 on the finished tree."""
+    budget_usd: Annotated[float, Field(gt=0)] | None = None
+    """Cap in USD for each task; left out: the configured default."""
+
+
+class GitHubSettings(_Section):
+    """Issues that become tasks: ``[github]``."""
+
+    secret: SecretStr | None = None
+    """The webhook's secret, as entered at GitHub; without it nothing that claims to come from there is taken."""
+    token: SecretStr | None = None
+    """Token that may read collaborators, write issues and pull requests, and push branches."""
+    api_url: str = "https://api.github.com"
+    """Where the API answers; set it for GitHub Enterprise."""
+    label: str = "ezaigent"
+    """Label that makes a task of an issue, when a person with write permission puts it there."""
+    result: Literal["pull-request", "comment"] = "pull-request"
+    """What a finished change becomes; what went otherwise is always told in a comment."""
+    repositories: list[GitHubRepository] = []
+    """Repositories whose issues are taken: ``[[github.repositories]]``."""
 
 
 class Settings(_Section):
@@ -259,3 +299,5 @@ class Settings(_Section):
     """The HTTP API."""
     chat: ChatSettings = ChatSettings()
     """Understanding people."""
+    github: GitHubSettings = GitHubSettings()
+    """Issues that become tasks."""

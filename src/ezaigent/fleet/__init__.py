@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ezaigent.fleet.launchers.docker import DockerSite
     from ezaigent.fleet.launchers.kubernetes import ACCOUNT, KubernetesLauncher
     from ezaigent.fleet.launchers.process import PARENT, ProcessSite, die_with, until_orphaned
+    from ezaigent.fleet.leader import Election, Term, hold
     from ezaigent.fleet.peers import Peers
     from ezaigent.fleet.recovery.apart import Apart
     from ezaigent.fleet.recovery.watch import watch
@@ -50,6 +51,7 @@ __all__ = [
     "Conductor",
     "Crew",
     "DockerSite",
+    "Election",
     "Host",
     "Hosting",
     "InForce",
@@ -71,12 +73,14 @@ __all__ = [
     "Seat",
     "Series",
     "TaskView",
+    "Term",
     "Trace",
     "UsageView",
     "Worker",
     "WorkerInfo",
     "clean_forever",
     "die_with",
+    "hold",
     "leave",
     "profile_of",
     "read_trace",
@@ -95,6 +99,7 @@ _LATER = {
     "Conductor": "conduct",
     "Crew": "crew",
     "DockerSite": "launchers.docker",
+    "Election": "leader",
     "Host": "scaler",
     "Hosting": "hosting",
     "InForce": "scaler",
@@ -113,10 +118,12 @@ _LATER = {
     "ScalerControl": "scaler",
     "ScalerView": "scaler",
     "Series": "scaler",
+    "Term": "leader",
     "Trace": "scaling.traces",
     "Worker": "worker",
     "clean_forever": "upkeep",
     "die_with": "launchers.process",
+    "hold": "leader",
     "read_trace": "scaling.traces",
     "replay_trace": "scaling.traces",
     "until_orphaned": "launchers.process",

@@ -4,6 +4,7 @@ from ezaigent.wiring.alone import require_ready, somebody_works, until_nobody_wo
 from ezaigent.wiring.conversing import open_chat
 from ezaigent.wiring.doctor import Finding, examine
 from ezaigent.wiring.handle import ENDINGS, Fleet, TaskHandle
+from ezaigent.wiring.hooking import sending, webhooks
 from ezaigent.wiring.planning import draft, submit_plan
 from ezaigent.wiring.scaling import scaled_pools, scaler_control, scaling, scaling_beside
 from ezaigent.wiring.services import Services, open_conductor, open_services, open_worker, pools
@@ -30,10 +31,12 @@ __all__ = [
     "scaler_control",
     "scaling",
     "scaling_beside",
+    "sending",
     "serve_api",
     "serve_tools",
     "somebody_works",
     "submit_plan",
     "until_nobody_works",
+    "webhooks",
     "work_alone",
 ]

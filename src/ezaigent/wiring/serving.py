@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from ezaigent import __version__
 from ezaigent.tasks import NewTask, Task
 from ezaigent.wiring.handle import Fleet, TaskHandle
+from ezaigent.wiring.hooking import webhooks
 from ezaigent.wiring.scaling import scaler_control
 
 if TYPE_CHECKING:
@@ -89,5 +90,6 @@ def backstage(fleet: Fleet) -> Backstage:
         settled=settled,
         manned=lambda profile: somebody_works(services, profile),
         chat=open_chat(services),
+        webhooks=webhooks(services),
         scaler=lambda: scaler_control(services),
     )

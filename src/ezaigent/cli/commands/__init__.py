@@ -13,6 +13,7 @@ from ezaigent.cli.commands import (  # noqa: I001 - help order
     plan,
     status,
     accounts,
+    webhooks,
     doctor,
 )
 
@@ -29,5 +30,6 @@ __all__ = [
     "submit",
     "tasks",
     "up",
+    "webhooks",
     "worker",
 ]
