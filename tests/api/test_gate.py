@@ -50,6 +50,7 @@ def test_only_the_probes_and_the_ways_in_are_open() -> None:
     assert {str(route) for route in ROUTES if route.access == "public"} == {
         "GET /healthz",
         "GET /readyz",
+        "GET /api/v1/session/ways",
         "POST /api/v1/session",
         "POST /api/v1/setup",
     }

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final, Literal
 
-Role = Literal["viewer", "operator", "admin"]
+from ezaigent.core.settings import Role
+
 Scope = Literal["read", "operate", "admin"]
 
 

@@ -23,6 +23,8 @@ from ezaigent.store import Connection, Database, emit, now
 
 _SETUP_SECONDS: Final = 3600.0
 """Life of the setup link."""
+_ELSEWHERE: Final = "elsewhere "
+"""What stands before the fingerprint of a person whom a provider knows, in the place of a password."""
 
 
 class Accounts:
@@ -67,7 +69,8 @@ class Accounts:
     async def sign_in(self, name: str, password: str, *, hours: float, address: str) -> str | None:
         """Return the secret of a new session; None when name or password is wrong."""
         found = await self._db.read(lambda conn: queries.user(conn, name))
-        if not await self._hasher.verify(found[0] if found else None, password):
+        kept = found[0] if found and not found[0].startswith(_ELSEWHERE) else None
+        if not await self._hasher.verify(kept, password):
             await self._db.write(
                 lambda conn: emit(
                     conn,
@@ -84,14 +87,55 @@ class Accounts:
 
     async def _begin(self, name: str, hours: float, address: str) -> str:
         secret = new_secret()
-
-        def begin(conn: Connection) -> None:
-            at = now(conn)
-            queries.add_session(conn, fingerprint(secret), name, at, at + hours * 3600)
-            emit(conn, "audit.login", data={"by": name, "address": address})
-
-        await self._db.write(begin)
+        await self._db.write(lambda conn: _begun(conn, secret, name, hours, address))
         return secret
+
+    # ------------------------------------------------------------------------------------------ from elsewhere
+
+    async def expect(self, state: str, *, seconds: float) -> None:
+        """Expect somebody back from a provider with this state, within so many seconds."""
+        await self._db.write(lambda conn: queries.expect(conn, fingerprint(state), now(conn) + seconds))
+
+    async def arrive(self, state: str) -> bool:
+        """Return whether somebody was expected with this state; true once."""
+        return await self._db.write(lambda conn: queries.arrive(conn, fingerprint(state)))
+
+    async def sign_in_elsewhere(
+        self, subject: str, name: str, role: Role | None, *, hours: float, address: str
+    ) -> str | None:
+        """Return the secret of a new session of whom a provider knows as ``subject``, with the role that is due now.
+
+        The first time makes the user ``name``. Without a role nobody gets in: the answer is None, and a user who had
+        one is removed. Raises ``ConflictError`` where somebody else has the name, ``UsageError`` where nobody can.
+        """
+        mark, secret = _ELSEWHERE + fingerprint(subject), new_secret()
+        check_name(name)
+
+        def begin(conn: Connection) -> bool:
+            known = queries.elsewhere(conn, mark)
+            if role is None:
+                if known is not None:
+                    queries.remove_user(conn, known[0])
+                    _audit(conn, "user", known[0], "removed", by="the provider", address=address)
+                data = {"by": known[0] if known else name, "address": address, "reason": "no role is meant for them"}
+                emit(conn, "audit.login_failed", data=data)
+                return False
+            if known is None:
+                if not queries.add_user(conn, name, mark, role, now(conn)):
+                    raise ConflictError(f"there is another user {name!r} here; an administrator has to remove it first")
+                _audit(conn, "user", name, "made", by="the provider", address=address)
+            elif known[1] != role:
+                queries.set_role(conn, known[0], role)
+                _audit(conn, "user", known[0], f"made {role}", by="the provider", address=address)
+            _begun(conn, secret, known[0] if known else name, hours, address)
+            return True
+
+        return secret if await self._db.write(begin) else None
+
+    async def refused_elsewhere(self, reason: str, *, address: str) -> None:
+        """Write down that somebody came from a provider with something that does not count."""
+        data = {"by": "somebody from the provider", "address": address, "reason": reason}
+        await self._db.write(lambda conn: emit(conn, "audit.login_failed", data=data))
 
     # ------------------------------------------------------------------------------------------ the first start
 
@@ -238,6 +282,12 @@ class Accounts:
         if self._passwords is None:
             self._passwords = Passwords()
         return self._passwords
+
+
+def _begun(conn: Connection, secret: str, name: str, hours: float, address: str) -> None:
+    at = now(conn)
+    queries.add_session(conn, fingerprint(secret), name, at, at + hours * 3600)
+    emit(conn, "audit.login", data={"by": name, "address": address})
 
 
 def _audit(conn: Connection, what: str, name: str, done: str, *, by: str, address: str) -> None:

@@ -17,8 +17,23 @@ from ezaigent.api.gate import COOKIE, Gate
 from ezaigent.api.hygiene import Hygiene
 from ezaigent.api.metrics import Metrics
 from ezaigent.api.models import Problem
+from ezaigent.api.oidc.provider import Provider
 from ezaigent.api.problems import add_problems
-from ezaigent.api.routes import accounts, agents, agui, autoscaler, chat, costs, events, health, mcp, session, tasks, webhooks
+from ezaigent.api.routes import (
+    accounts,
+    agents,
+    agui,
+    autoscaler,
+    chat,
+    costs,
+    events,
+    health,
+    mcp,
+    oidc,
+    session,
+    tasks,
+    webhooks,
+)
 from ezaigent.api.stream import Fanout
 from ezaigent.api.throttle import SignIns
 
@@ -31,6 +46,7 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     costs.router,
     autoscaler.router,
     session.router,
+    oidc.router,
     accounts.router,
     webhooks.router,
     health.router,
@@ -53,6 +69,7 @@ def guarded(stage: Stage) -> ASGIApp:
     """Return the app with the gate before it."""
     app = bare_app(stage.version)
     app.state.stage = stage
+    app.state.provider = Provider(stage.settings.oidc)
     metrics: Metrics = app.state.metrics
     server = stage.settings.server
     routes = [route for router in ROUTERS for route in router.routes if isinstance(route, APIRoute)]

@@ -37,7 +37,7 @@ async def setup_done(request: Request, on: On, address: Address) -> Response:
     """Make the first administrator."""
     fields = {name: values[0] for name, values in parse_qs((await request.body()).decode(errors="replace")).items()}
     token = fields.get("token", "")
-    answer = _page(
+    answer = page(
         "<h1>Ez Aigent</h1><p>You are signed in. <a href=/>Go on to the dashboard</a>. "
         "The API is under <code>/api/v1</code>.</p>"
     )
@@ -55,7 +55,7 @@ async def setup_done(request: Request, on: On, address: Address) -> Response:
 
 def _form(token: str, wrong: str, status: int = 200) -> HTMLResponse:
     note = f"<p role=alert><strong>{html.escape(wrong)}</strong></p>" if wrong else ""
-    return _page(
+    return page(
         f"<h1>Ez Aigent</h1><p>Make the first administrator.</p>{note}<form method=post action=/setup>"
         f'<input type=hidden name=token value="{html.escape(token[:200])}">'
         "<label>Name<input name=name autocomplete=username required autofocus></label>"
@@ -66,7 +66,8 @@ def _form(token: str, wrong: str, status: int = 200) -> HTMLResponse:
     )
 
 
-def _page(body: str, status: int = 200) -> HTMLResponse:
+def page(body: str, status: int = 200) -> HTMLResponse:
+    """Return a page of few words that needs no script; ``body`` is HTML."""
     text = (
         f"<!doctype html><html lang=en><meta charset=utf-8><title>Ez Aigent</title><style>{_STYLE}</style>{body}</html>"
     )

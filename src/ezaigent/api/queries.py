@@ -16,6 +16,12 @@ _add_user = BulkInsert(
     tables.users, ("name", "password", "role", "created_at"), on_conflict="ON CONFLICT (name) DO NOTHING"
 )
 _remove_user = Sql("DELETE FROM users WHERE name = $1")
+_elsewhere = Sql("SELECT name, role FROM users WHERE password = $1")
+_set_role = Sql("UPDATE users SET role = $2 WHERE name = $1")
+
+_expect = BulkInsert(tables.arrivals, ("id", "expires_at"))
+_arrive = Sql("DELETE FROM arrivals WHERE id = $1 AND expires_at > {now} RETURNING id")
+_forget_arrivals = Sql("DELETE FROM arrivals WHERE expires_at <= {now}")
 _admins = Sql("SELECT name FROM users WHERE role = 'admin' ORDER BY name {for_update}")
 _end_sessions = Sql('DELETE FROM sessions WHERE "user" = $1')
 _revoke_all = Sql("DELETE FROM tokens WHERE owner = $1")
@@ -69,6 +75,28 @@ def remove_user(conn: Connection, name: str) -> bool:
     _end_sessions.run(conn, name)
     _revoke_all.run(conn, name)
     return _remove_user.run(conn, name) == 1
+
+
+def elsewhere(conn: Connection, mark: str) -> tuple[str, str] | None:
+    """Return name and role of the user whom a provider knows, by what is kept in the password's place."""
+    row = _elsewhere.first(conn, mark)
+    return (str(row[0]), str(row[1])) if row else None
+
+
+def set_role(conn: Connection, name: str, role: str) -> None:
+    """Give a user another role."""
+    _set_role.run(conn, name, role)
+
+
+def expect(conn: Connection, key: str, expires_at: float) -> None:
+    """Expect somebody back from a provider; forget those who did not come."""
+    _forget_arrivals.run(conn)
+    _expect(conn, [(key, expires_at)])
+
+
+def arrive(conn: Connection, key: str) -> bool:
+    """Return whether this one was expected, once."""
+    return _arrive.first(conn, key) is not None
 
 
 def admins(conn: Connection) -> list[str]:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self, TypeAlias
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from ezaigent.core.launchers import LauncherKind
 from ezaigent.core.scaling import ScalingSettings
+
+Role: TypeAlias = Literal["viewer", "operator", "admin"]
+"""What a person may: look; also submit and steer; also manage who gets in."""
 
 
 class _Section(BaseModel):
@@ -220,6 +224,48 @@ class ServerSettings(_Section):
     repositories given over HTTP may use nevertheless."""
 
 
+class OidcSettings(_Section):
+    """Signing in with an OpenID Connect provider: ``[oidc]``. Only those get in whom ``emails`` or ``roles`` name."""
+
+    issuer: str | None = None
+    """The provider, exactly as it names itself, such as ``https://login.example.org``; left out: passwords only."""
+    client_id: str = ""
+    """What the provider calls Ez Aigent."""
+    client_secret: SecretStr | None = None
+    """The secret of that client; left out: a public client, which PKCE alone protects."""
+    name: str = "single sign-on"
+    """What the button on the sign-in page calls the provider."""
+    callback: str | None = None
+    """Where the provider sends people back: ``https://HOST/api/v1/session/oidc/callback``. Left out: that path at
+    the address in the browser, which is right where no proxy with TLS stands in between."""
+    scopes: list[str] = ["openid", "email", "profile"]
+    """What is asked for."""
+    emails: dict[str, Role] = {}
+    """Roles by e-mail address, or by domain as ``@example.org``; only what the provider has verified counts."""
+    claim: str = "groups"
+    """Claim of the ID token that ``roles`` looks at: a text or a list of texts; ``a.b`` is b inside of a."""
+    roles: dict[str, Role] = {}
+    """Roles by a value of that claim; of several that fit, the mightiest counts."""
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if self.issuer is None:
+            return self
+        for what, url in (("issuer", self.issuer), ("callback", self.callback)):
+            if url is not None and not _secure(url):
+                raise ValueError(f"{what} must be an https URL (http on this machine only), got {url!r}")
+        if not self.client_id:
+            raise ValueError("client_id is missing; register Ez Aigent at the provider")
+        if "openid" not in self.scopes:
+            raise ValueError("scopes must hold 'openid'")
+        return self
+
+
+def _secure(url: str) -> bool:
+    parts = urlsplit(url)
+    return parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in {"localhost", "127.0.0.1", "::1"})
+
+
 class ChatSettings(_Section):
     """How the fleet understands people: ``[chat]``."""
 
@@ -297,6 +343,8 @@ class Settings(_Section):
     """Spending limits."""
     server: ServerSettings = ServerSettings()
     """The HTTP API."""
+    oidc: OidcSettings = OidcSettings()
+    """Signing in with an OpenID Connect provider."""
     chat: ChatSettings = ChatSettings()
     """Understanding people."""
     github: GitHubSettings = GitHubSettings()

@@ -332,7 +332,7 @@ users = Table(
     "users",
     metadata,
     _key("name", primary_key=True),
-    _text("password"),  # argon2id
+    _text("password"),  # argon2id, or the fingerprint of somebody who signs in elsewhere
     _text("role"),
     _time("created_at"),
 )
@@ -343,6 +343,13 @@ sessions = Table(
     _key("id", primary_key=True),  # the SHA-256 of what the cookie holds
     _key("user", index=True),
     _time("created_at"),
+    _time("expires_at"),
+)
+
+arrivals = Table(
+    "arrivals",
+    metadata,
+    _key("id", primary_key=True),  # the SHA-256 of the state that an OpenID provider gives back
     _time("expires_at"),
 )
 

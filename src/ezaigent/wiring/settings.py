@@ -109,6 +109,6 @@ def _explain(error: ValidationError, values: Mapping[str, Any], path: Path | Non
     if first["type"] == "value_error":  # a section whose values contradict each other, already told in one line
         text = " and ".join(first["msg"].removeprefix("Value error, ").splitlines())
         return f"setting {name!r} is wrong (from {source}): {text}"
-    secret = loc[0] in {"providers", "database_url", "redis_url"} or "key" in name or "token" in name
+    secret = loc[0] in {"providers", "database_url", "redis_url"} or any(word in name for word in ("key", "token", "secret"))
     value = "" if secret else f", got {first.get('input')!r}"
     return f"setting {name!r} is wrong (from {source}): {first['msg'].lower()}{value}"

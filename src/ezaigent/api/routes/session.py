@@ -27,7 +27,7 @@ async def sign_in(given: Credentials, on: On, request: Request, response: Respon
     if secret is None:
         raise Refusal(UNAUTHENTICATED, "wrong name or password", {"WWW-Authenticate": 'Bearer realm="ezaigent"'})
     throttle.succeeded(address, given.name)
-    return await _signed_in(on, request, response, secret)
+    return await signed_in(on, request, response, secret)
 
 
 @router.post("/setup", operation_id="set_up", openapi_extra=needs(None))
@@ -45,7 +45,7 @@ async def set_up(given: Setup, on: On, request: Request, response: Response, add
             "this setup link was used or is too old; start the server again for a new one, or: ezaigent user add NAME",
             {"WWW-Authenticate": 'Bearer realm="ezaigent"'},
         )
-    return await _signed_in(on, request, response, secret)
+    return await signed_in(on, request, response, secret)
 
 
 @router.get("/session", operation_id="whoami", openapi_extra=needs(Access.READ))
@@ -72,7 +72,8 @@ def _who(caller: Principal, secret: str | None) -> Whoami:
     )
 
 
-async def _signed_in(on: Stage, request: Request, response: Response, secret: str) -> Whoami:
+async def signed_in(on: Stage, request: Request, response: Response, secret: str) -> Whoami:
+    """Give the browser the session whose secret this is."""
     caller = await on.accounts.by_session(secret)
     assert caller is not None
     response.set_cookie(
