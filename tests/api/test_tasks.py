@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import httpx
 import pytest
-from tests.api.conftest import Inside, Place
+from pydantic import SecretStr
+from tests.api.conftest import Inside, Place, inside, settings_for
 
+from ezaigent.core.change import Change
+from ezaigent.core.settings import ProviderSettings
 from ezaigent.store import NewEvent, Sql, emit_many
-from ezaigent.tasks import NewTask
+from ezaigent.tasks import NewTask, Slot, pending_messages
 
 XSS = (
     "<script>alert(1)</script>",
@@ -213,9 +217,65 @@ async def test_agents_queue_costs_and_autoscaler_are_there(served: Inside) -> No
         again = await client.post("/api/v1/autoscaler/control", json={"action": "restart"})
         assert again.json()["status"]["state"] == "no leader"
         assert (await client.get("/api/v1/autoscaler/history")).json() == {"items": [], "next": None}
+        for by in ("repo", "hour"):
+            assert (await client.get("/api/v1/costs", params={"by": by})).json()["items"] == []
+        kinds = {one["name"]: one for one in (await client.get("/api/v1/profiles")).json()["items"]}
+        assert kinds["mechanic"]["model"] is None
+        assert kinds["claude"]["model"].startswith("anthropic:")
         past = (await client.get("/api/v1/autoscaler/series", params={"hours": 1, "slices": 4})).json()
         assert [point["queued"] for point in past["points"]] == [0, 0, 0, 0]
         trial = {"changes": {"max": 9}, "pool": "mechanic"}
         assert (await client.post("/api/v1/autoscaler/preview", json=trial)).json()["tasks"] == 0
         refused = await client.post("/api/v1/autoscaler/preview", json={**trial, "changes": {"max": -1}})
         assert refused.status_code == 422
+
+
+async def test_providers_are_listed_without_their_keys(tmp_path: Path) -> None:
+    settings = settings_for(tmp_path / "home").model_copy(
+        update={
+            "providers": {
+                "own": ProviderSettings(
+                    base_url="https://me:secret@models.example/v1?key=secret", api_key=SecretStr("sk-secret")
+                )
+            }
+        }
+    )
+    async with inside(settings) as served, served.client() as client:
+        answer = await client.get("/api/v1/providers")
+        assert "secret" not in answer.text
+        own = next(one for one in answer.json()["items"] if one["name"] == "own")
+        assert own == {
+            "name": "own",
+            "key": True,
+            "variables": ["OWN_API_KEY"],
+            "base_url": "https://models.example/v1",
+        }
+        assert {one["name"] for one in answer.json()["items"]} >= {"anthropic", "openai"}
+
+
+async def test_comments_reach_the_agent_as_one_message(served: Inside) -> None:
+    queue = served.fleet.services.queue
+    task = await queue.submit(NewTask(prompt="Do it.", repo="/srv/shop", profile="claude"))
+    claim = (await queue.claim("w", [Slot(agent="claude-1", profile="claude")]))[0]
+    change = Change(branch="b", commit="c" * 40, tree="t", base="b" * 40, files=1)
+    await queue.finish(claim, change)
+    comments = [
+        {"path": "a.py", "line": 3, "side": "old", "code": "x = `1`", "text": "Why this?"},
+        {"path": "b.py", "line": 7, "text": "And this?"},
+    ]
+    async with served.client() as client:
+        where = f"/api/v1/tasks/{task.id}/feedback"
+        assert (await client.post(where, json={})).status_code == 422
+        sent = await client.post(where, json={"comments": comments, "text": "Otherwise fine."})
+        assert sent.json()["state"] == "queued"
+        assert (await client.post(where, json={"text": "again"})).status_code == 409
+    waiting = await served.db.read(lambda conn: pending_messages(conn, agent="claude-1", task_id=task.id))
+    [message] = waiting
+    assert message.text.split("\n\n") == [
+        "This is what token test says about your change.",
+        "This is about `a.py`, line 3 before the change, `x = '1'`:",
+        "Why this?",
+        "This is about `b.py`, line 7 after the change:",
+        "And this?",
+        "Otherwise fine.",
+    ]

@@ -77,6 +77,9 @@ async def test_without_a_limit_nothing_is_reserved(db: Database, claims: Claims)
     assert (await costs.task(claim.task.id)).cost_nusd == 77
     assert await costs.task_ledger(claim.task.id) is None
     assert await costs.day_ledger() is None
+    assert {name: total.cost_nusd for name, total in (await costs.by("repo")).items()} == {claim.task.project: 77}
+    [(hour, total)] = (await costs.by("hour")).items()
+    assert (len(hour), hour[10], total.cost_nusd) == (13, "T", 77)
 
 
 async def test_an_unknown_price_is_refused_unless_allowed(db: Database, claims: Claims) -> None:

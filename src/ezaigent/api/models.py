@@ -214,7 +214,7 @@ class CostItem(Shown):
     """What some calls used and cost."""
 
     name: str
-    """Task id, agent, profile, ``provider:model``, UTC day, or ``all``."""
+    """Task id, repository, agent, profile, ``provider:model``, UTC day or hour, or ``all``."""
     calls: int
     input_tokens: int
     """Cached ones included."""
@@ -247,6 +247,10 @@ class Costs(Shown):
     items: list[CostItem]
     day_limit_usd: float | None
     """The cap for the whole fleet in one UTC day; null without one."""
+    day_spent_usd: float | None = None
+    """What counts as spent against it today; null without a cap, and before the first call under it."""
+    day_held_usd: float | None = None
+    """What is held against it for calls that are open, or were lost."""
 
 
 # ---------------------------------------------------------------------------------------------- accounts

@@ -117,12 +117,12 @@ class CostBook:
 
     async def by(
         self,
-        what: Literal["task", "agent", "profile", "model", "day"],
+        what: Literal["task", "repo", "agent", "profile", "model", "day", "hour"],
         *,
         since: float = 0.0,
         until: float = _FAR,
     ) -> dict[str, Totals]:
-        """Return the sums by task id, agent, profile, ``provider:model`` or UTC day (ISO date)."""
+        """Return the sums by task id, repository, agent, profile, ``provider:model``, UTC day or hour (ISO)."""
         return await self._db.read(lambda conn: totals_by(conn, what, since, until))
 
     async def task_ledger(self, task_id: str) -> Ledger | None:

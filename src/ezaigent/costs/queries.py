@@ -211,6 +211,10 @@ _SUMS: Final = (
     + ", COALESCE(SUM(CASE WHEN cost_nusd IS NULL THEN 1 ELSE 0 END), 0) AS unknown_calls"
 )
 _DAY: Final = ("strftime('%Y-%m-%d', at, 'unixepoch')", "to_char(to_timestamp(at) AT TIME ZONE 'UTC', 'YYYY-MM-DD')")
+_HOUR: Final = (
+    "strftime('%Y-%m-%dT%H', at, 'unixepoch')",
+    """to_char(to_timestamp(at) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24')""",
+)
 _WHERE: Final = "WHERE at >= $1 AND at < $2"
 
 _answered = Sql("""
@@ -224,6 +228,14 @@ _grouped: Final[dict[str, Sql]] = {
     "agent": Sql(f"SELECT agent AS name, {_SUMS} FROM usage {_WHERE} GROUP BY 1 ORDER BY 1"),  # noqa: S608
     "profile": Sql(f"SELECT profile AS name, {_SUMS} FROM usage {_WHERE} GROUP BY 1 ORDER BY 1"),  # noqa: S608
     "model": Sql(f"SELECT provider || ':' || model AS name, {_SUMS} FROM usage {_WHERE} GROUP BY 1 ORDER BY 1"),  # noqa: S608
+    "repo": Sql(
+        f"SELECT tasks.project AS name, {_SUMS} FROM usage JOIN tasks ON tasks.id = usage.task_id "  # noqa: S608
+        f"{_WHERE} GROUP BY 1 ORDER BY 1"
+    ),
+    "hour": Sql(
+        sqlite=f"SELECT {_HOUR[0]} AS name, {_SUMS} FROM usage {_WHERE} GROUP BY 1 ORDER BY 1",  # noqa: S608
+        postgresql=f"SELECT {_HOUR[1]} AS name, {_SUMS} FROM usage {_WHERE} GROUP BY 1 ORDER BY 1",  # noqa: S608
+    ),
     "day": Sql(
         sqlite=f"SELECT {_DAY[0]} AS name, {_SUMS} FROM usage {_WHERE} GROUP BY 1 ORDER BY 1",  # noqa: S608
         postgresql=f"SELECT {_DAY[1]} AS name, {_SUMS} FROM usage {_WHERE} GROUP BY 1 ORDER BY 1",  # noqa: S608
@@ -257,7 +269,7 @@ def totals_of_all(conn: Connection, since: float, until: float) -> Totals:
 
 
 def totals_by(conn: Connection, what: str, since: float, until: float) -> dict[str, Totals]:
-    """Return the sums by ``task``, ``agent``, ``profile``, ``model`` or ``day`` (UTC, ISO date)."""
+    """Return the sums by ``task``, ``repo``, ``agent``, ``profile``, ``model``, ``day`` or ``hour`` (UTC, ISO)."""
     return {row[0]: _totals(row[1:]) for row in _grouped[what].all(conn, since, until)}
 
 

@@ -11,9 +11,11 @@ from ezaigent.api.backstage import Caller, On
 from ezaigent.api.gate import needs
 from ezaigent.api.models import AgentList, AgentMessage, Steered
 from ezaigent.api.problems import documented
+from ezaigent.api.routes import kinds
 from ezaigent.tasks import QueueStats
 
 router = APIRouter(prefix="/api/v1", tags=["fleet"], responses=documented())
+router.include_router(kinds.router)
 
 Name = Annotated[
     str, Path(description="Agent, such as claude-1; a profile for its agents; all.", pattern="^[A-Za-z0-9._-]{1,100}$")

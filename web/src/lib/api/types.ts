@@ -25,6 +25,8 @@ export type ChatMessage = Schemas['ChatMessage'];
 export type Confirmation = Schemas['Confirmation'];
 export type Conversation = Schemas['Conversation'];
 export type Reply = Schemas['Reply'];
+export type Kind = Schemas['ProfileView'];
+export type Provider = Schemas['ProviderView'];
 export type State = TaskItem['state'];
 export type Access = Whoami['access'];
 
