@@ -50,6 +50,35 @@ async def test_filters_and_pages(db: Database) -> None:
     assert await log.read(await log.head()) == []
 
 
+async def test_going_back_from_the_newest_meets_each_event_once(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = EventLog(db)
+    assert await log.back() == ([], None)
+    await db.write(lambda conn: emit_many(conn, note(*"abcdefg")))
+    await db.write(lambda conn: emit(conn, "audit.login", agent="x-1", data={"by": "tim"}))
+    found, before = await log.back(limit=3)
+    assert (names(found), found[0].kind) == (["", "g", "f"], "audit.login")
+    await db.write(lambda conn: emit_many(conn, note("late")))
+    found, before = await log.back(before, limit=3)
+    assert names(found) == ["e", "d", "c"]
+    found, before = await log.back(before, limit=3)
+    assert (names(found), before) == (["b", "a"], None)
+    assert names((await log.back(hidden="audit."))[0]) == ["late", *"gfedcba"]
+    assert [event.agent for event in (await log.back(agent="x-1"))[0]] == ["x-1"]
+    assert names((await log.back(task_id="c"))[0]) == ["c"]
+    assert names((await log.back(kinds=["audit.login"]))[0]) == [""]
+    assert await log.back(kinds=[]) == ([], None)
+    monkeypatch.setattr("ezaigent.store.events._NEAR", 4)
+    seen: list[str] = []
+    before = None
+    for _ in range(10):
+        found, before = await log.back(before, kinds=["task.queued"])
+        seen += names(found)
+        if before is None:
+            break
+    assert (seen, before) == (["late", *"gfedcba"], None)
+    assert names((await log.back(task_id="a"))[0]) == ["a"]  # an index leads there, however far back
+
+
 async def test_an_unknown_kind_is_refused(db: Database) -> None:
     with pytest.raises(ValueError, match=r"task\.exploded"):
         await db.write(lambda conn: emit(conn, "task.exploded"))

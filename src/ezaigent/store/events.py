@@ -149,6 +149,13 @@ _read_kinds = Sql(
     AND (CAST($3 AS TEXT) IS NULL OR task_id = $3) AND (CAST($4 AS TEXT) IS NULL OR agent = $4)
     AND kind IN [$6] ORDER BY seq LIMIT $5"""
 )
+_back = f"""{_select[: _select.index(" WHERE")]} WHERE seq < $1 AND seq >= $2
+    AND (CAST($3 AS TEXT) IS NULL OR task_id = $3) AND (CAST($4 AS TEXT) IS NULL OR agent = $4)
+    AND (CAST($5 AS TEXT) IS NULL OR kind NOT LIKE $5)"""
+_read_back = Sql(f"{_back} ORDER BY seq DESC LIMIT $6")
+_read_back_kinds = Sql(f"{_back} AND kind IN [$7] ORDER BY seq DESC LIMIT $6")
+_NEAR: Final = 20_000
+"""Numbers looked at for one page backwards that no index helps with."""
 # The locks are looked at after the counter: the inner query refers to the outer row.
 _settled = Sql(
     sqlite="SELECT coalesce(max(seq), 0) FROM events",
@@ -192,6 +199,35 @@ class EventLog:
     ) -> list[Event]:
         """Return at most ``limit`` events with a number above ``after``, oldest first, with no gap left behind."""
         return (await self._page(after, limit, kinds, task_id, agent))[0]
+
+    async def back(
+        self,
+        before: int | None = None,
+        limit: int = 100,
+        *,
+        kinds: Sequence[str] | None = None,
+        task_id: str | None = None,
+        agent: str | None = None,
+        hidden: str | None = None,
+    ) -> tuple[list[Event], int | None]:
+        """Return at most ``limit`` events with a number below ``before`` (None: the newest), newest first.
+
+        ``hidden`` is the beginning of kinds that are left out. The number is the next ``before``; None at the beginning
+        of the log. A page may be short, even empty, before that: one goes through 20,000 numbers, or one task's events.
+        """
+
+        def query(conn: Connection) -> tuple[Sequence[Any], int]:
+            top = settled(conn) + 1
+            below = top if before is None else min(before, top)
+            floor = max(0, below - _NEAR) if task_id is None else 0
+            given = (below, floor, task_id, agent, None if hidden is None else f"{hidden}%", limit)
+            if kinds is None:
+                return _read_back.all(conn, *given), floor
+            return (_read_back_kinds.all(conn, *given, list(kinds)) if kinds else []), floor
+
+        rows, floor = await self._db.read(query)
+        found = [_event(row) for row in rows]
+        return found, found[-1].seq if len(found) == limit else floor or None
 
     async def follow(
         self,
@@ -239,9 +275,11 @@ class EventLog:
             return rows, rows[-1][0] if len(rows) == limit else top
 
         rows, position = await self._db.read(query)
-        return [
-            Event.model_construct(
-                seq=seq, at=at, kind=kind, task_id=task, run_id=run, agent=name, data=orjson.loads(data)
-            )
-            for seq, at, kind, task, run, name, data in rows
-        ], position
+        return [_event(row) for row in rows], position
+
+
+def _event(row: Any) -> Event:
+    seq, at, kind, task, run, name, data = row
+    return Event.model_construct(
+        seq=seq, at=at, kind=kind, task_id=task, run_id=run, agent=name, data=orjson.loads(data)
+    )
