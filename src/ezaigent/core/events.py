@@ -63,7 +63,7 @@ KINDS: Final[dict[str, str]] = {
     "data: by, via, access, address, action, target, request.",
     "audit.login": "A person signed in; data: by, address.",
     "audit.login_failed": "Somebody tried to sign in and was refused; data: by, address, reason.",
-    "audit.credential": "A user or a token was made or removed; data: what, name, done, by, address.",
+    "audit.credential": "A user or a token was made, changed or removed; data: what, name, done, by, address.",
     "leader.elected": "A process took over an office that one holds at a time; data: office, holder, fence.",
     "scaler.decided": "The autoscaler changed a pool's size, or was refused to; "
     "data: pool, policy, before, target, binding, reason, dry_run.",
