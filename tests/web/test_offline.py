@@ -13,7 +13,7 @@ import pytest
 from playwright.sync_api import Page, expect
 from tests.api.conftest import running
 from tests.web.conftest import NARROW, Site, kill
-from tests.web.test_access import overflow, violations
+from tests.web.looking import overflow, violations
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -51,7 +51,7 @@ def connected(page: Page) -> None:
 def test_the_page_can_be_installed(site: Site) -> None:
     page = site.set_up()
     ready(page)
-    session = site.context.new_cdp_session(page)
+    session: Any = site.context.new_cdp_session(page)
     said = session.send("Page.getAppManifest")
     assert said["errors"] == []
     assert said["url"] == f"{site.url}/manifest.webmanifest"

@@ -17,6 +17,7 @@ from ezaigent.core.settings import Settings
 from ezaigent.costs import CostBook
 from ezaigent.fleet import Roster, ScalerControl
 from ezaigent.hooks import Webhooks
+from ezaigent.push import Notifications
 from ezaigent.store import Database, EventLog
 from ezaigent.tasks import NewTask, Task, TaskQueue
 
@@ -88,6 +89,7 @@ class Backstage:
     """Whether a live worker would take a task of this profile (None: of any)."""
     chat: Chat
     webhooks: Webhooks
+    push: Notifications
     scaler: Callable[[], ScalerControl]
     """Returns what looks at the autoscaler and steers it."""
 

@@ -146,9 +146,10 @@ async def _open(stack: AsyncExitStack, fleet: Fleet, door: Door | None) -> dict[
     """Serve the API until the stack ends; return its address, and the setup link while nobody can come in."""
     if door is None:
         return {}
-    from ezaigent.wiring import sending, serve_api
+    from ezaigent.wiring import notifying, sending, serve_api
 
     await stack.enter_async_context(sending(fleet.services))
+    await stack.enter_async_context(notifying(fleet.services))
     server = await stack.enter_async_context(serve_api(fleet, host=door.host, port=door.port))
     link = await server.setup_url()
     return {"url": server.url} if link is None else {"url": server.url, "setup_url": link}

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ezaigent.fleet.launchers.docker import DockerSite
     from ezaigent.fleet.launchers.kubernetes import ACCOUNT, KubernetesLauncher
     from ezaigent.fleet.launchers.process import PARENT, ProcessSite, die_with, until_orphaned
-    from ezaigent.fleet.leader import Election, Term, hold
+    from ezaigent.fleet.leader import Election, Term, hold, recalled, remember
     from ezaigent.fleet.peers import Peers
     from ezaigent.fleet.recovery.apart import Apart
     from ezaigent.fleet.recovery.watch import watch
@@ -84,6 +84,8 @@ __all__ = [
     "leave",
     "profile_of",
     "read_trace",
+    "recalled",
+    "remember",
     "replay_trace",
     "until_orphaned",
     "watch",
@@ -125,6 +127,8 @@ _LATER = {
     "die_with": "launchers.process",
     "hold": "leader",
     "read_trace": "scaling.traces",
+    "recalled": "leader",
+    "remember": "leader",
     "replay_trace": "scaling.traces",
     "until_orphaned": "launchers.process",
     "watch": "recovery.watch",

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, inspect
 from ezaigent.core.errors import StoreUnavailable
 from ezaigent.store.sql import Sql
 
-HEAD: Final = "0005"
+HEAD: Final = "0006"
 """The newest revision in ``migrations/versions``. Revisions are counted up, so that a newer one is known as such."""
 
 _LOCK: Final = 0x455A_0000_4D49_4752

@@ -443,3 +443,25 @@ issues = Table(
     Index("uq_issues_digest", "digest", unique=True),
     Index("ix_issues_due", "state", "next_at"),
 )
+
+secrets = Table(
+    "secrets",
+    metadata,
+    _key("name", primary_key=True),
+    _text("value"),  # as it is: the server signs with it
+    _time("created_at"),
+)
+
+subscriptions = Table(
+    "subscriptions",
+    metadata,
+    _key("id", primary_key=True),  # the start of the SHA-256 of the endpoint
+    _key("user", index=True),
+    _text("endpoint"),  # whoever knows it and the server's key can notify the browser
+    _text("p256dh"),
+    _text("auth"),
+    _text("kinds"),
+    _text("label"),
+    _text("error"),
+    _time("created_at"),
+)

@@ -5,6 +5,7 @@ from ezaigent.wiring.conversing import open_chat
 from ezaigent.wiring.doctor import Finding, examine
 from ezaigent.wiring.handle import ENDINGS, Fleet, TaskHandle
 from ezaigent.wiring.hooking import sending, webhooks
+from ezaigent.wiring.notifying import notifying
 from ezaigent.wiring.planning import draft, submit_plan
 from ezaigent.wiring.scaling import scaled_pools, scaler_control, scaling, scaling_beside
 from ezaigent.wiring.services import Services, open_conductor, open_services, open_worker, pools
@@ -21,6 +22,7 @@ __all__ = [
     "draft",
     "examine",
     "load_settings",
+    "notifying",
     "open_chat",
     "open_conductor",
     "open_services",

@@ -11,6 +11,7 @@ from ezaigent import __version__
 from ezaigent.tasks import NewTask, Task
 from ezaigent.wiring.handle import Fleet, TaskHandle
 from ezaigent.wiring.hooking import webhooks
+from ezaigent.wiring.notifying import notifications
 from ezaigent.wiring.scaling import scaler_control
 
 if TYPE_CHECKING:
@@ -91,5 +92,6 @@ def backstage(fleet: Fleet) -> Backstage:
         manned=lambda profile: somebody_works(services, profile),
         chat=open_chat(services),
         webhooks=webhooks(services),
+        push=notifications(services),
         scaler=lambda: scaler_control(services),
     )
