@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 from pydantic_ai.messages import ModelRequest, ModelResponse
 from pydantic_ai.models import ModelRequestParameters
 
@@ -17,6 +18,7 @@ from ezaigent.agents.patience import Patience
 from ezaigent.agents.profiles import Profile
 from ezaigent.agents.resilient import Reserve, ResilientModel
 from ezaigent.agents.transport import Transport
+from ezaigent.core.errors import RunError
 from ezaigent.core.settings import Settings
 from ezaigent.live import LiveBus, MemoryBus, open_bus
 from ezaigent.testing import ModelServer
@@ -106,3 +108,15 @@ async def quiet(*workers: Worker) -> None:
         await asyncio.sleep(0.005)
         if not any(worker.governor.busy for worker in workers):
             return
+
+
+def refusals(server: ModelServer) -> int:
+    """Return how many calls met a limit."""
+    return sum(record.fault in {"limit", "rate_limit"} for record in server.requests)
+
+
+async def refused(worker: Worker, model: str = GPT, patience: Patience = QUICK) -> str:
+    """Ask, and return why there was no answer."""
+    with pytest.raises(RunError) as caught:
+        await worker.ask(model, patience=patience)
+    return str(caught.value)

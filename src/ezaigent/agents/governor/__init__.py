@@ -1,7 +1,8 @@
 """The fleet-wide provider governor: one quota per account and model, shared by all workers through the live bus.
 
-Its parts: ``gate`` (the port towards a model call), ``accounts`` (keys), ``headers`` (what providers tell), ``state``
-(what the fleet knows of a model), ``changes`` (how each answer changes it), ``pace`` (how fast it allows to go),
+Its parts: ``gate`` (the port towards a model call), ``lane`` (the way to one model), ``permit`` (one request),
+``accounts`` (keys), ``headers`` (what providers tell), ``state`` (what the fleet knows of a model), ``changes`` (how
+each answer changes it), ``pace`` (how fast it allows to go),
 ``standing`` (whether to call at all), ``shared`` (the way of a change to everybody), ``turns`` (the queue).
 """
 

@@ -1,0 +1,162 @@
+"""An empty quota or purse parks a model for the whole fleet, and one call finds out when it answers again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from tests.agents.governed import CLAUDE, GPT, fleet, quiet, refused
+from tests.agents.stage import staged
+from tests.services import until
+
+from ezaigent.agents import NativeRuntime
+from ezaigent.agents.governor import changes
+from ezaigent.core.errors import RunError
+from ezaigent.testing import Fault, ModelServer
+
+WIRES = ("openai:gpt-test", "anthropic:claude-test", "google:gemini-test", "mistral:m-test", "deepseek:d-test")
+
+
+@pytest.mark.parametrize("kind", ["quota", "billing"])
+@pytest.mark.parametrize(
+    ("redis", "model"),
+    [*(("memory", model) for model in WIRES), pytest.param("redis", GPT, marks=pytest.mark.redis)],
+    indirect=["redis"],
+)
+async def test_an_empty_quota_parks_the_model_for_everybody(
+    server: ModelServer, redis: str | None, model: str, kind: str
+) -> None:
+    server.fail(Fault("quota" if kind == "quota" else "billing", times=None))
+    async with fleet(server, 2, redis=redis) as [one, other]:
+        await refused(one, model)
+        await quiet(one, other)
+        texts = [await refused(worker, model) for worker in (one, other) for _ in range(3)]
+        assert len(server.requests) == 1, "nobody asked again"
+        assert all("parked" in text for text in texts)
+        await quiet(one, other)
+        [alert] = one.told("model.parked") + other.told("model.parked")
+        assert alert["kind"] in {"quota", "billing"}
+        assert alert["reason"]
+        assert alert["until"] > 1_700_000_000
+        assert "test-key" not in str(alert)
+        assert other.governor.blocked([model, "nowhere:model"]) is not None
+        assert other.governor.blocked([model, "openai:fine"]) is None
+        assert all(record.cost_nusd == 0 for record, _ in other.meter.drain())
+
+
+async def test_who_never_asked_hears_that_a_model_is_parked(server: ModelServer, redis: str | None) -> None:
+    server.fail(Fault("billing", times=None))
+    async with fleet(server, 2, redis=redis) as [one, other]:
+        assert other.governor.blocked([GPT]) is None
+        await refused(one)
+        await until(lambda: other.governor.blocked([GPT]) is not None)
+        assert other.governor.blocked([GPT, CLAUDE]) is None
+    async with fleet(server, 1, redis=redis) as [late]:
+        assert late.governor.blocked([GPT]) is None
+        if redis is not None:
+            await until(lambda: late.governor.blocked([GPT]) is not None)
+    assert len(server.requests) == 1
+
+
+async def test_a_parked_model_is_passed_over(server: ModelServer) -> None:
+    server.fail(Fault("billing", provider="openai", times=None))
+    async with fleet(server, 2) as [one, other]:
+        assert (await one.ask(fallbacks=(CLAUDE,))).text == "Hello."
+        await quiet(one)
+        assert (await other.ask(fallbacks=(CLAUDE,))).text == "Hello."
+    assert Counter(record.provider for record in server.requests) == {"openai": 1, "anthropic": 2}
+
+
+async def test_one_call_finds_out_when_a_parked_model_answers_again(
+    server: ModelServer, redis: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(changes, "FIRST_PARK", 0.3)
+    server.fail(Fault("quota", times=2))
+    async with fleet(server, 2, redis=redis) as [one, other]:
+        await refused(one)
+        await quiet(one, other)
+        await until(lambda: one.governor.blocked([GPT]) is None)  # its time is over, and nobody knows yet
+        server.latency = 0.3  # so that the others come while the first one is under way
+        answers = await asyncio.gather(
+            *(worker.ask() for worker in (one, other) for _ in range(5)), return_exceptions=True
+        )
+        assert all(isinstance(answer, RunError) for answer in answers)
+        assert len(server.requests) == 2, "one call found that it is still so"
+        await quiet(one, other)
+
+        async def back() -> bool:
+            with suppress(RunError):
+                await one.ask()
+                return True
+            return False
+
+        await until(back)
+        await quiet(one, other)
+        assert len(one.told("model.parked") + other.told("model.parked")) == 1, "one alert, however long"
+        assert len(one.told("model.unparked") + other.told("model.unparked")) == 1
+        assert (await other.ask()).text == "Hello."
+
+
+async def test_a_very_long_wait_is_a_quota_that_is_used_up(server: ModelServer) -> None:
+    server.fail(Fault("rate_limit", retry_after=7200.0))
+    async with fleet(server, 1) as [worker]:
+        await refused(worker)
+        assert "parked (quota)" in await refused(worker)
+    assert len(server.requests) == 1
+
+
+async def test_googles_quota_of_a_day_ends_at_midnight(server: ModelServer) -> None:
+    server.fail(Fault("quota", retry_after=20.0))
+    async with fleet(server, 1) as [worker]:
+        await refused(worker, "google:gemini-test")
+        await quiet(worker)
+        [alert] = worker.told("model.parked")
+        assert alert["kind"] == "quota"
+        assert round(alert["until"] - 8 * 3600) % 86_400 in {0, 1, 86_399}
+
+
+@pytest.mark.parametrize(("when", "known"), [("2099-01-01 at 00:00 UTC", True), ("2099-13-01", False)])
+async def test_anthropics_cap_ends_when_it_says(server: ModelServer, when: str, *, known: bool) -> None:
+    text = f"You have reached your specified API usage limits. You will regain access on {when}."
+    server.fail(Fault("quota", message=text))
+    async with fleet(server, 1) as [worker]:
+        await refused(worker, CLAUDE)
+        await quiet(worker)
+        [alert] = worker.told("model.parked")
+        end = datetime(2099, 1, 1, tzinfo=UTC).timestamp()
+        assert (abs(alert["until"] - end) < 5) == known
+
+
+async def test_nothing_asks_by_itself(server: ModelServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(changes, "FIRST_PARK", 0.05)
+    server.fail(Fault("quota"))
+    async with fleet(server, 2) as [one, other]:
+        await refused(one)
+        await until(lambda: one.governor.blocked([GPT]) is None)
+        await quiet(one, other)
+        assert len(server.requests) == 1
+        assert (await other.ask()).text == "Hello."
+
+
+async def test_the_product_writes_its_alerts_as_events(server: ModelServer, tmp_path: Path) -> None:
+    server.fail(Fault("billing", times=None))
+    async with staged(tmp_path, server=server) as stage:
+        claim = await stage.claim()
+        with pytest.raises(RunError):
+            await stage.run(claim)
+
+        async def told() -> bool:
+            return len(await stage.events("model.parked")) == 1
+
+        await until(told)
+        assert isinstance(stage.runtime, NativeRuntime)
+        assert "parked (billing)" in (stage.runtime.blocked(stage.profile) or "")
+        assert stage.runtime.blocked(replace(stage.profile, offline=True)) is None
+        [event] = await stage.events("model.parked")
+        assert event.data["provider"] == "openai"
+        assert event.task_id is None
