@@ -12,8 +12,8 @@ from tests.cli.terminal import Terminal
 from tests.fleet.scene import CHECK, LOG, Scene, Zygote
 from tests.services import until
 
-from ezaigent.tasks import State
-from ezaigent.testing import ModelServer
+from ezaigent.tasks import NewTask, State
+from ezaigent.testing import Fault, ModelServer
 from ezaigent.wiring import Fleet
 
 UP = ("up", "--agents", "3", "--launcher", "process", "--json")
@@ -108,4 +108,55 @@ async def test_a_rolling_restart_of_all_workers_fails_no_task(
             task = await handle.settled(timeout=90)
             assert (task.state, task.attempts, task.crashes) == (State.REVIEW, 1, 0), task.reason
             assert scene.branch(task.id)["log.txt"] == LOG
+    assert server.repeated() == {}
+
+
+async def test_the_autoscaler_grows_the_fleet_by_processes_and_shrinks_it_without_touching_a_task(
+    scene: Scene, workers: Zygote, server: ModelServer
+) -> None:
+    scene.more = {"queue": {"lease": 12}}  # whoever looks knows the workers' lease
+    server.fail(Fault("hang", times=99))
+    up = workers.command(
+        *(scene, "up", "--launcher", "process", "--json"),
+        EZAIGENT_SERVER__PORT="0",
+        EZAIGENT_LAUNCHER__ROOM="2",
+        EZAIGENT_LAUNCHER__IDLE="1",
+        EZAIGENT_QUEUE__LEASE="12",
+        EZAIGENT_SCALING__PERIOD="0.5",
+        EZAIGENT_SCALING__STARTUP="1",
+        EZAIGENT_SCALING__KEEP="1",
+        EZAIGENT_SCALING__POOLS__CLAUDE__MAX="4",
+        EZAIGENT_SCALING__POOLS__MECHANIC__MIN="0",
+    )
+    await up.ready()
+    async with scene.client() as person:
+        await until_idle(person, "claude-1")
+        assert len(workers_of(up.pid)) == 1
+        new = [NewTask(prompt=f"Write log {number}.", repo=str(scene.repo)) for number in range(6)]
+        handles = await person.submit_many(new)
+
+        async def grown() -> bool:
+            return sum(view.status == "active" for view in await person.agents()) == 4
+
+        await until(grown, within=90, what="four agents work")
+        children = {child.pid for child in workers_of(up.pid)}
+        there = {worker.pid: worker.agents for worker in await person.services.roster.workers() if worker.agents}
+        assert there.keys() <= children, "every agent is in a process of its own launcher"
+        assert sorted(len(agents) for agents in there.values()) in ([2, 2], [1, 1, 2]), "two to a process"
+
+        server.clear_faults()
+        for handle in handles:
+            task = await handle.settled(timeout=90)
+            assert (task.state, task.attempts, task.crashes) == (State.REVIEW, 1, 0), task.reason
+            assert scene.branch(task.id)["log.txt"] == LOG
+
+        async def shrunk() -> bool:
+            return len(await person.agents()) == 1 == len(workers_of(up.pid))
+
+        await until(shrunk, within=90, what="one agent in one process is left")
+        assert await told(person, "task.requeued") == await told(person, "launcher.failed") == []
+        assert await told(person, "launcher.stopped") != []
+        up.send(signal.SIGTERM)
+        assert await up.ended() == 0
+        assert await person.agents() == []
     assert server.repeated() == {}
