@@ -1,8 +1,7 @@
 """Ez Aigent's own queue: a worker of a hundred agents whose tasks do nothing.
 
-The agents are two crews of fifty: while one crew's tasks are being finished the other claims, as in a real worker,
-where runs end while the next are claimed. Both crews share one process, one event loop and one queue, and there are
-never more than a hundred tasks at a time, which is what the peers are given, too.
+It claims for all of them at once and finishes all of them at once: never more than a hundred tasks at a time, which is
+what the peers are given, too.
 """
 
 from __future__ import annotations
@@ -21,8 +20,7 @@ from ezaigent.live import LiveBus, open_bus
 from ezaigent.store import Database
 from ezaigent.tasks import NewTask, Slot, TaskQueue, bell
 
-CREWS = 2
-AGENTS = 100 // CREWS
+AGENTS = 100
 TASK = NewTask(prompt=roles.PAYLOAD, repo="/srv/repositories/example")
 WORKER = f"worker-{os.getpid()}"
 
@@ -40,13 +38,8 @@ async def opened() -> AsyncGenerator[tuple[TaskQueue, LiveBus], None]:
 
 
 async def work(queue: TaskQueue, bus: LiveBus, *, count_begun: bool) -> None:
-    """Let every crew work."""
-    await asyncio.gather(*(crew(queue, bus, number, count_begun=count_begun) for number in range(CREWS)))
-
-
-async def crew(queue: TaskQueue, bus: LiveBus, crew: int, *, count_begun: bool) -> None:
     """Claim for every agent at once, finish all that was claimed at once, wait for the bell when there is nothing."""
-    slots = [Slot(agent=f"{WORKER}-{crew}-{number}", profile="mechanic") for number in range(AGENTS)]
+    slots = [Slot(agent=f"{WORKER}-{number}", profile="mechanic") for number in range(AGENTS)]
     while True:
         claims = await queue.claim(WORKER, slots)
         if not claims:

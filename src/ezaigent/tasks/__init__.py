@@ -4,6 +4,7 @@ from ezaigent.tasks.attempts import Run
 from ezaigent.tasks.editing import Edit
 from ezaigent.tasks.messages import deliver_messages, pending_messages, post_message, take_messages
 from ezaigent.tasks.models import (
+    GENERAL,
     MET,
     SETTLED,
     TRANSITIONS,
@@ -24,6 +25,7 @@ from ezaigent.tasks.submitting import project_of
 
 __all__ = [
     "EVERYONE",
+    "GENERAL",
     "MET",
     "SETTLED",
     "TRANSITIONS",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import IntEnum, StrEnum
 from typing import Annotated, Final, Literal, TypeAlias
 
@@ -39,7 +40,7 @@ SETTLED: Final = frozenset({State.REVIEW, State.DONE, State.FAILED, State.CANCEL
 MET: Final = frozenset({State.REVIEW, State.DONE})
 """States in which a task meets the needs of others: its change exists, so they can start from it."""
 
-TRANSITIONS: Final[dict[State, frozenset[State]]] = {
+TRANSITIONS: Final[Mapping[str, frozenset[State]]] = {
     State.WAITING: frozenset({State.QUEUED, State.CANCELLED, State.FAILED}),
     State.QUEUED: frozenset({State.RUNNING, State.WAITING, State.CANCELLED, State.FAILED}),
     State.RUNNING: frozenset(

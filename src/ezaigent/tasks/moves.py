@@ -23,7 +23,7 @@ def run_id(task_id: str, fence: int) -> str:
 
 def check(row: TaskRow, to: State) -> None:
     """Raise ``ConflictError`` unless the table of transitions lets the task go to ``to``."""
-    if to not in TRANSITIONS[State(row.state)]:
+    if to not in TRANSITIONS[row.state]:
         raise ConflictError(f"task {row.id} is {row.state}: it cannot become {to.value}")
 
 

@@ -14,7 +14,8 @@ from ezaigent.store import BulkInsert, BulkUpdate, Connection, Sql, tables
 from ezaigent.tasks.models import Message
 from ezaigent.tasks.rows import ALL_COLUMNS, COLUMNS, MUTABLE, STORED, FullRow, TaskRow, all_values, saved_values
 
-_STEPS: Final = "(SELECT count(*) FROM journal WHERE journal.task_id = tasks.id)"
+# A task that never ran has none: a claim of a hundred new ones need not look into the journal a hundred times.
+_STEPS: Final = "CASE WHEN fence = 0 THEN 0 ELSE (SELECT count(*) FROM journal WHERE journal.task_id = tasks.id) END"
 
 
 def _columns(names: Sequence[str]) -> str:
