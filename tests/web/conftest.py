@@ -102,7 +102,24 @@ def kill(process: Any) -> None:
 @pytest.fixture
 def site(tmp_path: Path, browser: Browser, built: None) -> Generator[Site]:
     """A fresh server with three mechanics, on which nobody has an account yet."""
-    with running(tmp_path / "home", "--agents", "3") as (process, said):
+    yield from _site(tmp_path, browser, "--agents", "3")
+
+
+@pytest.fixture
+def scaled_site(tmp_path: Path, browser: Browser, built: None) -> Generator[Site]:
+    """The same, but the autoscaler says how many mechanics there are."""
+    yield from _site(tmp_path, browser)
+
+
+@pytest.fixture
+def budgeted_site(tmp_path: Path, browser: Browser, built: None) -> Generator[Site]:
+    """The same with a cap for a day, and a key for one provider."""
+    given = {"EZAIGENT_COSTS__DAILY_BUDGET_USD": "5", "MISTRAL_API_KEY": "sk-never-shown"}
+    yield from _site(tmp_path, browser, "--agents", "1", **given)
+
+
+def _site(tmp_path: Path, browser: Browser, *words: str, **more: str) -> Generator[Site]:
+    with running(tmp_path / "home", *words, **more) as (process, said):
         context = browser.new_context(viewport={"width": WIDE[0], "height": WIDE[1]}, reduced_motion="reduce")
         yield Site(said["url"], said["setup_url"], process, build(tmp_path), browser, context, [])
         context.close()

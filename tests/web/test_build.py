@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import os
+import re
 import shutil
 import struct
 import subprocess
@@ -100,3 +102,19 @@ def test_the_server_gives_the_dashboard_to_everybody_with_a_strict_policy(built:
         assert client.get("/icons/none.png").status_code == 404
         assert client.get("/assets/none.js").status_code == 404
         assert client.get("/assets/..%2findex.html").status_code in {401, 404, 422}
+
+
+def test_the_first_page_loads_little_script(built: None) -> None:
+    static = ROOT / "src" / "ezaigent" / "api" / "static"
+    named = re.findall(r'(?:src|href)="/([^"]+\.js)"', (static / "index.html").read_text(encoding="utf-8"))
+    assert named
+    seen: set[Path] = set()
+    waiting = [static / name for name in named]
+    while waiting:
+        script = waiting.pop()
+        if script in seen:
+            continue
+        seen.add(script)
+        text = script.read_text(encoding="utf-8")
+        waiting += [script.parent / name for name in re.findall(r'(?:from|import)\s*"\./([^"]+\.js)"', text)]
+    assert sum(len(gzip.compress(script.read_bytes())) for script in seen) <= 150_000
