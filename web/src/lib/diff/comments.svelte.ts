@@ -1,4 +1,5 @@
 import type { LineComment } from '$lib/api/types';
+import { session } from '$lib/session.svelte';
 import type { Line } from './parse';
 
 export interface Draft extends LineComment {
@@ -14,15 +15,15 @@ export function placeOf(path: string, line: Line): Omit<Draft, 'text'> | null {
     : { path, line: number, side: line.now === null ? 'old' : 'new', code: line.text.slice(0, 2_000) };
 }
 
-/** What a person has noted on the lines of one task's change and not sent yet; kept over reloads. */
+/** What a person has noted on the lines of one task's change and not sent yet; the tab keeps it over reloads. */
 export class Comments {
   list = $state<Draft[]>([]);
   #key: string;
 
   constructor(task: string) {
-    this.#key = `ezaigent.comments.${task}`;
+    this.#key = `ezaigent.comments.${session.me?.name ?? ''}.${task}`;
     try {
-      const kept: unknown = JSON.parse(localStorage.getItem(this.#key) ?? '[]');
+      const kept: unknown = JSON.parse(sessionStorage.getItem(this.#key) ?? '[]');
       if (Array.isArray(kept)) this.list = kept as Draft[];
     } catch {
       // what cannot be read is not there
@@ -47,8 +48,8 @@ export class Comments {
 
   #keep(): void {
     try {
-      if (this.list.length) localStorage.setItem(this.#key, JSON.stringify(this.list));
-      else localStorage.removeItem(this.#key);
+      if (this.list.length) sessionStorage.setItem(this.#key, JSON.stringify(this.list));
+      else sessionStorage.removeItem(this.#key);
     } catch {
       // only a convenience
     }
