@@ -29,6 +29,7 @@ from pydantic_ai.settings import ModelSettings
 
 from ezaigent.agents.deps import Deps
 from ezaigent.agents.journal import Finished, RunJournal
+from ezaigent.agents.voice import spoken
 from ezaigent.core.errors import RunError
 from ezaigent.core.failpoints import reach
 
@@ -40,6 +41,8 @@ AGENT_NAME: Final = "run"
 """Prefix of every step name. The same for all profiles: the journal does not care which model worked."""
 SUMMARY_STEP: Final = "run__summary"
 """Name of the step that asks for a summary of old turns."""
+_TOLD: Final = 10_000
+"""Characters of what a model said that its event holds."""
 _HARMLESS: Final = frozenset({"read_file", "list_files", "grep", "write_plan"})
 """Tools that cannot change a file: the tree needs no checkpoint after them."""
 
@@ -181,8 +184,13 @@ async def _model_step(
     value = result.value
     done = Finished(result.payload, "model")
     if isinstance(value, ModelResponse):
-        tokens = {"input_tokens": value.usage.input_tokens, "output_tokens": value.usage.output_tokens}
-        done = Finished(result.payload, value.model_name or "model", tokens)
+        told: dict[str, Any] = {
+            "input_tokens": value.usage.input_tokens,
+            "output_tokens": value.usage.output_tokens,
+        }
+        if said := spoken(value):
+            told["text"] = said[:_TOLD]
+        done = Finished(result.payload, value.model_name or "model", told)
     await journal.append(name, "model", done, started=started)
     reach("model.after")
     return result

@@ -100,11 +100,19 @@ async def build_runtime(
             await db.write(lambda conn: emit(conn, kind, data=data))
 
     async with Transport() as transport, Governor(settings, bus, news=news) as governor:
-        yield NativeRuntime(db, profile_models(settings, costs, transport, governor), governor)
+        yield NativeRuntime(db, profile_models(settings, costs, transport, governor, bus), governor)
 
 
-def profile_models(settings: Settings, costs: CostBook, transport: Transport, gate: Gate) -> ModelFor:
-    """Return the way from a job to its model, priced, budgeted, with its fallbacks, and through the fleet's gate."""
+def profile_models(
+    settings: Settings, costs: CostBook, transport: Transport, gate: Gate, bus: LiveBus | None = None
+) -> ModelFor:
+    """Return the way from a job to its model, priced, budgeted, with its fallbacks, and through the fleet's gate.
+
+    What the models say can be heard over ``bus``.
+    """
+    from ezaigent.live import Audience
+
+    audience = None if bus is None else Audience(bus)
 
     def model_for(job: Job, meter: Meter, journal: RunJournal) -> Model:
         if job.profile.offline:
@@ -112,7 +120,11 @@ def profile_models(settings: Settings, costs: CostBook, transport: Transport, ga
 
             return MechanicModel()
         from ezaigent.agents.resilient import ResilientModel
+        from ezaigent.agents.voice import Voice
 
+        voice = None
+        if bus is not None and audience is not None:
+            voice = Voice(bus, audience, job.claim, lambda: journal.steps)
         try:
             return ResilientModel(
                 job.profile,
@@ -122,6 +134,7 @@ def profile_models(settings: Settings, costs: CostBook, transport: Transport, ga
                 reserve=costs.reserver(job.claim),
                 on_note=journal.note,
                 gate=gate,
+                voice=voice,
                 skip=job.models_to_skip,
             )
         except UnavailableError as error:

@@ -30,6 +30,7 @@ from ezaigent.agents.provider_errors import classify
 from ezaigent.agents.provider_failure import ProviderFailure
 from ezaigent.agents.providers import build_model, key_of, secrets_of
 from ezaigent.agents.transport import Heard, Transport, listening
+from ezaigent.agents.voice import Voice
 from ezaigent.core.errors import RunError, UnavailableError
 from ezaigent.core.money import NANO
 from ezaigent.core.settings import ProviderSettings, Settings
@@ -106,13 +107,14 @@ class ResilientModel(WrapperModel):
         on_note: Note | None = None,
         gate: Gate = OPEN,
         patience: Patience | None = None,
+        voice: Voice | None = None,
         skip: int = 0,
     ) -> None:
         """Build the profile's first model; the others are built when they are needed.
 
-        Without ``reserve`` no worst cases are computed: there is no limit to keep. ``skip`` so many of the models, as
-        far as there are others. Raises ``UsageError`` or
-        ``UnavailableError`` as ``build_model`` does for the first model.
+        Without ``reserve`` no worst cases are computed: there is no limit to keep. What the model says goes through
+        ``voice``, where there is one. ``skip`` so many of the models, as far as there are others. Raises
+        ``UsageError`` or ``UnavailableError`` as ``build_model`` does for the first model.
         """
         super().__init__(build_model(profile.model, settings, transport))
         self._agent_profile = profile
@@ -123,6 +125,7 @@ class ResilientModel(WrapperModel):
         self._note: Note = on_note or (lambda _kind, _data: None)
         self._gate = gate
         self._patience = patience or Patience()
+        self._voice = voice
         self._secrets = secrets_of(settings)
         self._measure = PromptMeasure()
         self._measured = reserve is not None
@@ -195,8 +198,8 @@ class ResilientModel(WrapperModel):
     ) -> AsyncGenerator[StreamedResponse]:
         """Replay a whole answer as a stream.
 
-        A cut stream can neither be repeated unseen nor moved to another model, and streaming costs three times the
-        CPU, so requests are made whole.
+        A cut stream can neither be repeated unseen nor moved to another model, so the loop gets answers whole;
+        listeners hear them through the voice.
         """
         del run_context
         response = await self.request(messages, model_settings, model_request_parameters)
@@ -225,7 +228,7 @@ class ResilientModel(WrapperModel):
             try:
                 with listening() as heard:
                     async with asyncio.timeout(limit):
-                        response = await self._by(permit).request(prepared, call.sent, call.parameters)
+                        response = await self._said(self._by(permit), prepared, call)
             except asyncio.CancelledError:
                 permit.dropped()
                 hold.end("lost")
@@ -252,6 +255,11 @@ class ResilientModel(WrapperModel):
                 return failure
             with hold.unless_stopped():
                 await asyncio.sleep(wait)
+
+    async def _said(self, model: Model, prepared: list[ModelMessage], call: _Call) -> ModelResponse:
+        if self._voice is None:
+            return await model.request(prepared, call.sent, call.parameters)
+        return await self._voice.request(model, prepared, call.sent, call.parameters)
 
     def _wish(self, provider: str, model: str, call: _Call) -> Ask:
         """Return what the gate is asked for."""

@@ -30,20 +30,20 @@ from ag_ui.core import (
     StateSnapshotEvent,
     StepFinishedEvent,
     StepStartedEvent,
-    TextMessageContentEvent,
-    TextMessageEndEvent,
-    TextMessageStartEvent,
     TextPart,
     UserMessage,
 )
 
 from ezaigent.api.access import Access, Principal
+from ezaigent.api.agui_speech import Speech, whole
+from ezaigent.api.hearing import with_speech
 from ezaigent.api.models import storable
 from ezaigent.api.problems import kind_of
-from ezaigent.api.stream import Filter
+from ezaigent.api.stream import Batch, Filter
 from ezaigent.chat import ChatMessage, Confirmation, Reply
 from ezaigent.core.errors import EzAigentError, UsageError
 from ezaigent.core.events import Event
+from ezaigent.live import Piece
 from ezaigent.tasks import State, Task
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ class AguiRun:
                     yield event
                 return
             reply = await self._answered()
-            for event in _said(str(reply.id), reply.text, "fleet"):
+            for event in whole(str(reply.id), reply.text, "fleet"):
                 yield event
             async for event in self._follow(reply, head):
                 yield event
@@ -146,24 +146,35 @@ class AguiRun:
             yield self._finished(_result(reply))
 
     async def _task(self, task_id: str) -> AsyncGenerator[BaseEvent | None]:
-        """Follow a task from its first event to its end."""
-        follower = self._on.fanout.follow(0, Filter(task_id=task_id), HEARTBEAT)
+        """Follow a task from its first event to its end, and hear what its models say."""
+        with self._on.hearing.listen(task_id=task_id) as ear:
+            follower = self._on.fanout.follow(0, Filter(task_id=task_id), HEARTBEAT)
+            async with contextlib.aclosing(follower), contextlib.aclosing(with_speech(follower, ear)) as heard:
+                async for event in self._told(task_id, heard):
+                    yield event
+
+    async def _told(
+        self, task_id: str, heard: AsyncGenerator[Batch | list[Piece] | None]
+    ) -> AsyncGenerator[BaseEvent | None]:
         shown: dict[str, Any] = {}
-        async with contextlib.aclosing(follower):
-            async for batch in follower:
-                if batch is None:
-                    yield None
-                    continue
-                for event, _ in batch.events:
-                    for told in _steps(event):
-                        yield told
-                task = await self._on.queue.get(task_id)
-                if (state := _state(task)) != shown:
-                    shown = state
-                    yield StateSnapshotEvent(snapshot=state)
-                if task.state in _ENDS and any(event.kind in _END_KINDS for event, _ in batch.events):
-                    yield self._ended(task)
-                    return
+        speech = Speech()
+        async for batch in heard:
+            if batch is None:
+                yield None
+                continue
+            for told in _happened(batch, speech):
+                yield told
+            if isinstance(batch, list):
+                continue
+            task = await self._on.queue.get(task_id)
+            if (state := _state(task)) != shown:
+                shown = state
+                yield StateSnapshotEvent(snapshot=state)
+            if task.state in _ENDS and any(event.kind in _END_KINDS for event, _ in batch.events):
+                for told in speech.close():
+                    yield told
+                yield self._ended(task)
+                return
         yield RunErrorEvent(message=_LEAVING, code="unavailable")
 
     async def _answers(self, reply: Reply, agents: list[str], head: int) -> AsyncGenerator[BaseEvent | None]:
@@ -176,7 +187,7 @@ class AguiRun:
                     seen = one.id
                     if one.role == "agent" and one.author in agents:
                         agents.remove(one.author)
-                        for event in _said(str(one.id), one.text, one.author):
+                        for event in whole(str(one.id), one.text, one.author):
                             yield event
                 present = {agent.name for agent in await self._on.chat.agents() if agent.task_id}
                 agents = [agent for agent in agents if agent in present]
@@ -253,18 +264,21 @@ def _approved(entry: ResumeEntry) -> bool:
     return approved
 
 
-def _said(message_id: str, text: str, name: str) -> Iterator[BaseEvent]:
-    """Tell a whole message."""
-    yield TextMessageStartEvent(message_id=message_id, role="assistant", name=name)
-    if text:
-        yield TextMessageContentEvent(message_id=message_id, delta=text)
-    yield TextMessageEndEvent(message_id=message_id)
-
-
 def _message(one: ChatMessage) -> UserMessage | AssistantMessage:
     if one.role == "person":
         return UserMessage(id=str(one.id), content=one.text, name=one.author)
     return AssistantMessage(id=str(one.id), content=one.text, name=one.author)
+
+
+def _happened(batch: Batch | list[Piece], speech: Speech) -> Iterator[BaseEvent]:
+    """Tell what was said, and what was done."""
+    if isinstance(batch, list):
+        for piece in batch:
+            yield from speech.piece(piece)
+        return
+    for event, _ in batch.events:
+        yield from speech.step(event)
+        yield from _steps(event)
 
 
 def _steps(event: Event) -> Iterator[BaseEvent]:

@@ -65,7 +65,10 @@ async def open_app(back: Backstage) -> AsyncGenerator[tuple[ASGIApp, Stage]]:
     """Build the app and start its reader of events."""
     async with Fanout(back.events) as fanout:
         stage = Stage.over(back, fanout)
-        yield guarded(stage), stage
+        try:
+            yield guarded(stage), stage
+        finally:
+            await stage.hearing.aclose()
         await stage.accounts.settled()
 
 

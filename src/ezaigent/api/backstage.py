@@ -11,12 +11,14 @@ from fastapi import Depends, Request
 from ezaigent.api.access import Principal
 from ezaigent.api.accounts import Accounts
 from ezaigent.api.gate import client
+from ezaigent.api.hearing import Hearing
 from ezaigent.api.stream import Fanout
 from ezaigent.chat import Chat
 from ezaigent.core.settings import Settings
 from ezaigent.costs import CostBook
 from ezaigent.fleet import Roster, ScalerControl
 from ezaigent.hooks import Webhooks
+from ezaigent.live import LiveBus
 from ezaigent.push import Notifications
 from ezaigent.store import Database, EventLog
 from ezaigent.tasks import NewTask, Task, TaskQueue
@@ -88,6 +90,7 @@ class Backstage:
     manned: Callable[[str | None], Awaitable[bool]]
     """Whether a live worker would take a task of this profile (None: of any)."""
     chat: Chat
+    bus: LiveBus
     webhooks: Webhooks
     push: Notifications
     scaler: Callable[[], ScalerControl]
@@ -100,12 +103,13 @@ class Stage(Backstage):
 
     accounts: Accounts
     fanout: Fanout
+    hearing: Hearing
 
     @classmethod
     def over(cls, back: Backstage, fanout: Fanout) -> Self:
         """Add what the API keeps; ``fanout`` may be one that nobody has started, where nobody follows events."""
         given = {field.name: getattr(back, field.name) for field in fields(Backstage)}
-        return cls(**given, accounts=Accounts(back.db), fanout=fanout)
+        return cls(**given, accounts=Accounts(back.db), fanout=fanout, hearing=Hearing(back.bus))
 
 
 def _stage(request: Request) -> Stage:

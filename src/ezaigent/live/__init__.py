@@ -4,8 +4,22 @@ from __future__ import annotations
 
 from ezaigent.live.memory import MemoryBus
 from ezaigent.live.ports import Draw, Drawn, LiveBus, OnState, Sheet
+from ezaigent.live.speech import LISTENING, SPEECH, Audience, Piece, interest
 
-__all__ = ["Draw", "Drawn", "LiveBus", "MemoryBus", "OnState", "Sheet", "open_bus"]
+__all__ = [
+    "LISTENING",
+    "SPEECH",
+    "Audience",
+    "Draw",
+    "Drawn",
+    "LiveBus",
+    "MemoryBus",
+    "OnState",
+    "Piece",
+    "Sheet",
+    "interest",
+    "open_bus",
+]
 
 
 async def open_bus(url: str | None, on_state: OnState | None = None) -> LiveBus:

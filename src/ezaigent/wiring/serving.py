@@ -91,6 +91,7 @@ def backstage(fleet: Fleet) -> Backstage:
         settled=settled,
         manned=lambda profile: somebody_works(services, profile),
         chat=open_chat(services),
+        bus=services.bus,
         webhooks=webhooks(services),
         push=notifications(services),
         scaler=lambda: scaler_control(services),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncGenerator
 from typing import Annotated, Final
 
@@ -14,10 +15,12 @@ from starlette.types import Receive, Scope, Send
 from ezaigent.api.access import Access, Principal
 from ezaigent.api.backstage import Caller, On, Stage
 from ezaigent.api.gate import needs, session_cookie
+from ezaigent.api.hearing import Ear, with_speech
 from ezaigent.api.models import Text
 from ezaigent.api.problems import TOO_MANY, UNAVAILABLE, Refusal, documented
 from ezaigent.api.stream import Filter
 from ezaigent.core.errors import UnavailableError
+from ezaigent.live import Piece
 
 router = APIRouter(prefix="/api/v1", tags=["events"], responses=documented())
 
@@ -91,7 +94,7 @@ async def _left(receive: Receive) -> None:
         200: {
             "description": "Server-sent events: ``id`` is the sequence number, ``event`` the kind, ``data`` the event "
             "as JSON. ``resync`` says that the client was too slow and is now caught up from the store; "
-            "``bye`` that the server ends the stream.",
+            "``bye`` that the server ends the stream; ``speech``, where asked for, is a piece of what a model says.",
             "content": {"text/event-stream": {"schema": {"type": "string"}}},
         }
     },
@@ -109,6 +112,9 @@ async def stream_events(  # noqa: PLR0917 - FastAPI reads parameters as they are
     ] = None,
     task: Annotated[Text | None, Query(description="Only events of this task.", max_length=64)] = None,
     agent: Annotated[Text | None, Query(description="Only events of this agent.", max_length=200)] = None,
+    speech: Annotated[  # noqa: FBT002
+        bool, Query(description="Also send what models say, as they say it, of the task or agent named, or of all.")
+    ] = False,
 ) -> EventStream:
     """Follow the event log, with no gap and no duplicate, also over restarts of the server."""
     check_room(on)
@@ -117,10 +123,21 @@ async def stream_events(  # noqa: PLR0917 - FastAPI reads parameters as they are
     head = await on.fanout.head()
     place = (head if after is None else after, head)
     wanted = Filter(kinds=frozenset(kind or ()), task_id=task, agent=agent, private=caller.access >= Access.ADMIN)
+    if speech:
+        return EventStream(_with_speech(on, request, wanted, place), on)
     return EventStream(_pieces(on, request, wanted, place), on)
 
 
-async def _pieces(on: Stage, request: Request, wanted: Filter, place: tuple[int, int]) -> AsyncGenerator[bytes]:
+async def _with_speech(on: Stage, request: Request, wanted: Filter, place: tuple[int, int]) -> AsyncGenerator[bytes]:
+    with on.hearing.listen(task_id=wanted.task_id, agent=wanted.agent) as ear:
+        async with contextlib.aclosing(_pieces(on, request, wanted, place, ear)) as pieces:
+            async for piece in pieces:
+                yield piece
+
+
+async def _pieces(
+    on: Stage, request: Request, wanted: Filter, place: tuple[int, int], ear: Ear | None = None
+) -> AsyncGenerator[bytes]:
     """Yield what is sent; ``place`` is where the client stands, and the end of the log."""
     caller = request.state.principal
     start, head = place
@@ -129,11 +146,14 @@ async def _pieces(on: Stage, request: Request, wanted: Filter, place: tuple[int,
     if start > head:  # another database, or an older copy of it
         yield _mark(b"resync", start, head)
     follower = on.fanout.follow(at, wanted, HEARTBEAT)
+    batches = follower if ear is None else with_speech(follower, ear)
     checked = asyncio.get_running_loop().time()
     try:
-        async for batch in follower:
+        async for batch in batches:
             if batch is None:
                 yield b": still here\n\n"
+            elif isinstance(batch, list):
+                yield b"".join(_spoken(piece) for piece in batch)
             else:
                 if batch.resync:
                     yield _mark(b"resync", at, on.fanout.tip)
@@ -147,6 +167,7 @@ async def _pieces(on: Stage, request: Request, wanted: Filter, place: tuple[int,
     except UnavailableError:
         pass  # the client comes again, and resumes
     finally:
+        await batches.aclose()
         await follower.aclose()
     yield _mark(b"bye", at, on.fanout.tip)
 
@@ -158,6 +179,11 @@ async def still_allowed(on: Stage, caller: Principal, request: Request) -> bool:
     else:
         present = await on.accounts.by_session(session_cookie(request.headers.get("cookie", "")) or "")
     return present is not None and present.access >= caller.access
+
+
+def _spoken(piece: Piece) -> bytes:
+    """Return a piece of speech: like a mark it has no id, for it is in no log."""
+    return b"event: speech\ndata: %s\n\n" % piece.encode()
 
 
 def _mark(name: bytes, after: int, head: int) -> bytes:

@@ -1,0 +1,171 @@
+"""What models say reaches the clients that ask for it while it is said, and is in the log once it has been said."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from ag_ui.core import Event
+from pydantic import TypeAdapter
+from tests.agents.stage import make_repository, settings_for
+from tests.api.conftest import Inside
+from tests.api.streams import Sent, read_stream
+
+from ezaigent.api import Accounts
+from ezaigent.api.agui_speech import Speech
+from ezaigent.api.hearing import Hearing
+from ezaigent.core.events import Event as Fact
+from ezaigent.core.settings import ServerSettings
+from ezaigent.live import SPEECH, MemoryBus, Piece
+from ezaigent.testing import ModelServer, Reply, ToolCall, from_steps
+from ezaigent.wiring import Fleet, serve_api
+
+WORDS: Final = ", and then I look again".join(["First I look at the files"] * 8)
+STEPS: Final = [Reply(text=WORDS, tool_calls=(ToolCall("list_files", {}),)), "All done."]
+_event: Final[TypeAdapter[Event]] = TypeAdapter(Event)
+
+
+@asynccontextmanager
+async def working(home: Path) -> AsyncGenerator[tuple[Inside, Path, ModelServer]]:
+    """Serve a fleet whose one agent has a scripted model that takes its time."""
+    repo = make_repository(home / "repo", {"README.md": "# Project\n"})
+    async with ModelServer(from_steps(STEPS), chunk_delay=0.02, latency=0.3) as models:
+        settings = settings_for(home / "home", models.url).model_copy(update={"server": ServerSettings(rate=100_000)})
+        async with Fleet.embedded(settings=settings, agents={"gpt": 1}) as fleet:
+            accounts = Accounts(fleet.services.db)
+            _, token = await accounts.create_token("test", "admin", owner=None, days=None, by="test", address="test")
+            async with serve_api(fleet, port=0) as server:
+                yield Inside(fleet, server, accounts, token), repo, models
+
+
+def put_together(pieces: list[dict[str, Any]]) -> str:
+    text = ""
+    for piece in pieces:
+        assert piece["start"] == len(text)
+        text += piece["text"]
+    return text
+
+
+async def test_who_asks_hears_a_model_speak_and_resumes_as_before(tmp_path: Path) -> None:
+    async with working(tmp_path) as (served, repo, models):
+        heard: list[Sent] = []
+        async with served.client() as client:
+            params = {"speech": "true", "after": 0}
+            async with asyncio.timeout(40), client.stream("GET", "/api/v1/events", params=params) as answer:
+                stream = read_stream(answer)
+                heard.append(await anext(stream))
+                task = await client.post("/api/v1/tasks", json={"prompt": "Look", "repo": str(repo), "profile": "gpt"})
+                assert task.status_code == 201, task.text
+                async for sent in stream:
+                    heard.append(sent)
+                    if sent.event == "task.done":  # nothing was changed
+                        break
+        speech = [one for one in heard if one.event == "speech"]
+        steps = [one for one in heard if one.event == "run.step" and one.data["data"]["what"] == "model"]
+        assert all(one.id is None for one in speech)
+        assert [one.data["data"]["text"] for one in steps] == [WORDS, "All done."]
+        first = [one.data for one in speech if one.data["step"] == steps[0].data["data"]["step"]]
+        assert len(first) > 1
+        assert put_together(first) == WORDS
+        assert first[-1]["end"] == "whole"
+        assert heard.index(steps[0]) > heard.index(speech[0])
+        numbers = [one.id for one in heard if one.event and one.id is not None]
+        assert numbers == sorted(set(numbers))
+        assert all(turn.stream for turn in models.turns)
+
+
+async def test_an_agui_run_streams_the_words_of_its_task_once(tmp_path: Path) -> None:
+    async with working(tmp_path) as (served, repo, models), served.client() as client:
+        line = {"id": "1", "role": "user", "content": f"/task Look --repo {repo} --profile gpt"}
+        body = {"threadId": "t", "runId": "r", "messages": [line]}
+        answer = await client.post("/api/v1/agui", json=body)
+        events = [
+            _event.validate_json(frame.removeprefix("data: "))
+            for frame in answer.text.split("\n\n")
+            if frame.startswith("data: ")
+        ]
+        messages: dict[str, str] = {}
+        for event in events:
+            if event.type.value == "TEXT_MESSAGE_CONTENT":
+                messages[event.message_id] = messages.get(event.message_id, "") + event.delta
+        assert list(messages.values())[1:] == [WORDS, "All done."]
+        assert events[-1].type.value == "RUN_FINISHED"
+        assert models.turns[-1].stream
+
+
+def piece(text: str, start: int = 0, end: Any = "", attempt: int = 1, step: int = 0) -> Piece:
+    return Piece(task_id="t", run_id="r", agent="gpt-1", step=step, attempt=attempt, start=start, text=text, end=end)
+
+
+def fact(text: str, step: int = 0) -> Fact:
+    return Fact(
+        seq=1, at=0, kind="run.step", run_id="r", agent="gpt-1", data={"what": "model", "step": step, "text": text}
+    )
+
+
+@pytest.mark.parametrize(
+    ("told", "messages"),
+    [
+        ([piece("One "), piece("two", 4, "whole"), fact("One two")], ["One two"]),
+        ([piece("One "), fact("One two"), piece("two", 4, "whole")], ["One two"]),
+        ([fact("One two")], ["One two"]),
+        ([piece("two", 4, "whole"), fact("One two")], ["One two"]),
+        ([piece("One "), piece("four", 8), fact("One two four")], ["One two four"]),
+        ([piece("Half"), piece("", 4, "broken"), piece("One", attempt=2, end="whole"), fact("One")], ["Half", "One"]),
+        ([piece("Half"), fact("Other")], ["Half", "Other"]),
+        ([piece("One", end="whole"), fact("One"), piece("Two", step=2, end="whole"), fact("Two", 2)], ["One", "Two"]),
+    ],
+)
+def test_words_are_told_once_whatever_was_lost(told: list[Piece | Fact], messages: list[str]) -> None:
+    speech = Speech()
+    found: dict[str, str] = {}
+    open_: set[str] = set()
+    for one in told:
+        for event in speech.piece(one) if isinstance(one, Piece) else speech.step(one):
+            sent: Any = event
+            match event.type.value:
+                case "TEXT_MESSAGE_START":
+                    open_.add(sent.message_id)
+                    found[sent.message_id] = ""
+                case "TEXT_MESSAGE_CONTENT":
+                    assert sent.message_id in open_
+                    found[sent.message_id] += sent.delta
+                case _:
+                    open_.remove(sent.message_id)
+    assert list(found.values()) == messages
+    assert not open_
+
+
+async def test_a_listener_is_announced_while_it_listens_and_slow_ones_are_bounded() -> None:
+    bus = MemoryBus()
+    hearing = Hearing(bus)
+
+    async def announced(*wanted: dict[str, Any]) -> None:
+        async with asyncio.timeout(10):
+            while list((await bus.present(SPEECH)).values()) != list(wanted):  # noqa: ASYNC110 - of the bus
+                await asyncio.sleep(0.005)
+
+    with hearing.listen(task_id="1"):
+        await announced({"tasks": ["1"], "agents": []})
+        with hearing.listen():
+            await announced({"all": True})
+        await announced({"tasks": ["1"], "agents": []})
+    await announced()
+    with hearing.listen(agent="gpt-1") as ear:
+        await announced({"tasks": [], "agents": ["gpt-1"]})
+        await bus.publish(SPEECH, b"not a piece")
+        for number in range(300):
+            await bus.publish(SPEECH, piece("x", number).encode())
+        taken: list[Piece] = []
+        async with asyncio.timeout(10):
+            while not taken or taken[-1].start < 299:
+                await ear.heard.wait()
+                await asyncio.sleep(0.05)
+                taken = ear.take()
+        assert len(taken) <= 200
+    await hearing.aclose()
+    await bus.close()
