@@ -17,7 +17,7 @@ from ezaigent.chat import Chat
 from ezaigent.core.settings import Settings
 from ezaigent.costs import CostBook
 from ezaigent.fleet import Roster, ScalerControl
-from ezaigent.hooks import Webhooks
+from ezaigent.hooks import Intake, Webhooks
 from ezaigent.live import LiveBus
 from ezaigent.push import Notifications
 from ezaigent.store import Database, EventLog
@@ -92,6 +92,8 @@ class Backstage:
     chat: Chat
     bus: LiveBus
     webhooks: Webhooks
+    intake: Intake
+    """Takes what code hosts send."""
     push: Notifications
     scaler: Callable[[], ScalerControl]
     """Returns what looks at the autoscaler and steers it."""

@@ -81,6 +81,12 @@ KINDS: Final[dict[str, str]] = {
     "webhook.removed": "Somebody removed a target for events; data: webhook, url, by.",
     "webhook.dead": "An event could not be delivered to a target and is not tried again by itself; "
     "data: webhook, delivery, seq, kind, attempts, reason.",
+    "issue.received": "A person labelled an issue for the fleet; data: repository, number, by.",
+    "issue.refused": "A labelled issue does not become a task; data: repository, number, by, reason.",
+    "issue.accepted": "A labelled issue became a task; data: repository, number, by.",
+    "issue.reported": "The issue was told what became of its task; data: repository, number, by, url.",
+    "issue.failed": "A labelled issue could not become a task, or not be told about it; "
+    "data: repository, number, by, reason.",
     "live.lost": "The live bus cannot be reached; work goes on by polling; data: reason.",
     "live.restored": "The live bus is back; data: reason.",
 }

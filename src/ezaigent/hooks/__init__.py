@@ -8,12 +8,32 @@ from ezaigent.hooks.models import Delivery, DeliveryState, Trial, Webhook
 
 if TYPE_CHECKING:
     from ezaigent.hooks.desk import Webhooks
+    from ezaigent.hooks.github.clerk import Clerk
+    from ezaigent.hooks.github.intake import Intake, Taken
     from ezaigent.hooks.posting import Post
     from ezaigent.hooks.sender import Sender
 
-__all__ = ["Delivery", "DeliveryState", "Post", "Sender", "Trial", "Webhook", "Webhooks"]
+__all__ = [
+    "Clerk",
+    "Delivery",
+    "DeliveryState",
+    "Intake",
+    "Post",
+    "Sender",
+    "Taken",
+    "Trial",
+    "Webhook",
+    "Webhooks",
+]
 
-_LATER = {"Post": "posting", "Sender": "sender", "Webhooks": "desk"}
+_LATER = {
+    "Clerk": "github.clerk",
+    "Intake": "github.intake",
+    "Post": "posting",
+    "Sender": "sender",
+    "Taken": "github.intake",
+    "Webhooks": "desk",
+}
 
 
 def __getattr__(name: str) -> object:

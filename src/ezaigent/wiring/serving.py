@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ezaigent import __version__
 from ezaigent.tasks import NewTask, Task
 from ezaigent.wiring.handle import Fleet, TaskHandle
-from ezaigent.wiring.hooking import webhooks
+from ezaigent.wiring.hooking import intake, webhooks
 from ezaigent.wiring.notifying import notifications
 from ezaigent.wiring.scaling import scaler_control
 
@@ -93,6 +93,7 @@ def backstage(fleet: Fleet) -> Backstage:
         chat=open_chat(services),
         bus=services.bus,
         webhooks=webhooks(services),
+        intake=intake(services),
         push=notifications(services),
         scaler=lambda: scaler_control(services),
     )

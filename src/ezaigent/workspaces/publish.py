@@ -7,6 +7,7 @@ told on its command line to run no hook and no program of that repository, and t
 from __future__ import annotations
 
 import shlex
+from dataclasses import replace
 from typing import Final
 
 from ezaigent.core.change import Change
@@ -14,6 +15,7 @@ from ezaigent.core.errors import EzAigentError
 from ezaigent.workspaces.git import GitFailed, config_flags
 from ezaigent.workspaces.mirrors import IDENTITY, ORIGIN, Mirror, unreachable
 from ezaigent.workspaces.refs import branch_ref, published_ref
+from ezaigent.workspaces.repository import Repository
 
 RECEIVE: Final = f"--receive-pack=git {shlex.join(config_flags())} receive-pack"
 
@@ -36,6 +38,25 @@ async def publish(mirror: Mirror, task_id: str, change: Change) -> Change:
         return change.model_copy(update={"published": False, "note": f"not handed back: {error}"})
     await mirror.set_ref(published_ref(task_id), change.commit)
     return change.model_copy(update={"published": True})
+
+
+async def send(mirror: Mirror, commit: str, task_id: str, target: Repository) -> None:
+    """Push a change to its branch of another repository than the one that it came from; there already is fine.
+
+    Raises ``Rejected`` where the branch is something else there, ``UnavailableError`` when it cannot be reached.
+    """
+    ref = branch_ref(task_id)
+    asked = await mirror.git.run(
+        "ls-remote", "--quiet", "--", target.url, ref, network=target.network, credential=target.credential, ok=()
+    )
+    if asked.code != 0:
+        raise unreachable(target, GitFailed("ls-remote", asked))
+    there = asked.text.partition("\t")[0]
+    if there == commit:
+        return
+    if there:
+        raise Rejected(f"{ref.removeprefix('refs/heads/')} is another one in {target}, and is not overwritten")
+    await push(replace(mirror, repository=target), commit, ref, expected="")
 
 
 async def _ours(mirror: Mirror, task_id: str) -> str | None:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 from ezaigent.core.change import Change
-from ezaigent.core.errors import NotFoundError, SandboxUnavailable
+from ezaigent.core.errors import NotFoundError, SandboxUnavailable, UnavailableError
 from ezaigent.core.settings import WorkspaceSettings
 from ezaigent.workspaces.changes import patch
 from ezaigent.workspaces.cleanup import Cleaning
+from ezaigent.workspaces.credentials import Credential
 from ezaigent.workspaces.disk import measure, require_room
 from ezaigent.workspaces.git import Git
 from ezaigent.workspaces.layout import Layout
@@ -21,6 +24,7 @@ from ezaigent.workspaces.merge import merge_change
 from ezaigent.workspaces.mirrors import Mirror, Mirrors
 from ezaigent.workspaces.models import Cleaned, DiskUse, RepositoryInfo
 from ezaigent.workspaces.opening import Wanted, open_tree
+from ezaigent.workspaces.publish import send
 from ezaigent.workspaces.refs import base_ref, branch_ref, checkpoint_ref
 from ezaigent.workspaces.remotes import check_repository, known_login
 from ezaigent.workspaces.repository import Repository, locate
@@ -142,6 +146,26 @@ class Workspaces:
         if commit is None:
             raise NotFoundError(f"this machine has no change of task {task_id}: ask the machine that worked it")
         return await patch(mirror, base, commit)
+
+    async def send(self, task_id: str, repo: str, change: Change, remote: str, *, token: str | None = None) -> None:
+        """Push a change to the task's branch of ``remote``, another repository; there already is fine.
+
+        ``token`` is the login, where ``remote`` is a URL over http without one. Raises ``Rejected`` (an
+        ``EzAigentError``) where the branch is something else there, ``UnavailableError`` when the other side cannot be
+        reached or this machine does not have the change.
+        """
+        mirror = await self._mirror_with(task_id, repo)
+        commit = await mirror.commit(change.commit)
+        if commit is None and change.published:
+            mirror = await self._mirrors.get(await self._locate(repo))
+            commit = await mirror.commit(change.commit)
+        if commit is None:
+            raise UnavailableError(f"this machine has no change of task {task_id}: only the one that worked it has")
+        target = await self._locate(remote)
+        if token is not None and target.kind == "http" and target.credential is None:
+            login = Credential(urlsplit(target.url).netloc, "x-access-token", token)
+            target = replace(target, credential=login)
+        await send(mirror, commit, task_id, target)
 
     async def _mirror_with(self, task_id: str, repo: str) -> Mirror:
         for path in self._mirrors.paths():
