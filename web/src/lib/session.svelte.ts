@@ -1,6 +1,7 @@
 import { body, http, onSignedOut, Problem, useCsrf } from '$lib/api/client';
 import type { Access, Whoami } from '$lib/api/types';
 import { live } from '$lib/live/live.svelte';
+import { silence } from '$lib/offline/notifications.svelte';
 import { outbox } from '$lib/offline/outbox.svelte';
 import { forgetSnapshots, keep, keepFor, kept, lastOwner, PERSON } from '$lib/offline/snapshots';
 
@@ -46,6 +47,7 @@ class Session {
   }
 
   async signOut(): Promise<void> {
+    await silence();
     await body(http.DELETE('/api/v1/session'));
     this.#out();
   }

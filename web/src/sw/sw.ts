@@ -1,6 +1,8 @@
-/** The service worker: keeps the page, its scripts and styles, so that it opens without the server. */
+/** The service worker: keeps the page so that it opens without the server, sends what waited, shows notifications. */
 import { cleanupOutdatedCaches, matchPrecache, precacheAndRoute, type PrecacheEntry } from 'workbox-precaching';
 import { NavigationRoute, registerRoute } from 'workbox-routing';
+import { letters, sendAll } from '../lib/offline/letters';
+import { clicked, read, show } from './notifying';
 
 declare const self: ServiceWorkerGlobalScope & { __WB_MANIFEST: (PrecacheEntry | string)[] };
 
@@ -13,6 +15,19 @@ precacheAndRoute(self.__WB_MANIFEST, { cleanURLs: false, directoryIndex: null as
 
 self.addEventListener('install', () => void self.skipWaiting());
 self.addEventListener('activate', (event) => event.waitUntil(self.clients.claim()));
+
+self.addEventListener('push', (event) => event.waitUntil(show(read(event.data))));
+self.addEventListener('notificationclick', (event) => {
+  event.notification.close();
+  event.waitUntil(clicked(event.action, event.notification.data));
+});
+// The browser says that the network is back, also when no page is open.
+self.addEventListener('sync' as 'message', (event) => event.waitUntil(send()));
+
+async function send(): Promise<void> {
+  await sendAll();
+  if ((await letters()).some((one) => one.refused === null)) throw new Error('something waits: again later');
+}
 
 async function page(request: Request): Promise<Response> {
   const kept = await matchPrecache('/');

@@ -28,6 +28,8 @@ export type Reply = Schemas['Reply'];
 export type Kind = Schemas['ProfileView'];
 export type Provider = Schemas['ProviderView'];
 export type State = TaskItem['state'];
+export type Subscription = Schemas['Subscription'];
+export type NoteKind = Subscription['kinds'][number];
 export type Access = Whoami['access'];
 
 export const STATES: readonly State[] = [
