@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -10,6 +11,8 @@ from axe_playwright_python.sync_playwright import Axe  # pyright: ignore[reportM
 from playwright.sync_api import Page
 from tests.web.conftest import NARROW, WIDE
 
+PICTURES = os.environ.get("PICTURES")
+"""A folder that is given one picture of each page and width, as large as the screen: those of the documentation."""
 SCHEMES: Sequence[Literal["light", "dark"]] = ("light", "dark")
 
 
@@ -33,6 +36,8 @@ def faults(page: Page, name: str, pictures: Path) -> dict[str, object]:
         for scheme in SCHEMES:
             page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
             page.screenshot(path=pictures / f"{name}-{width}-{scheme}.png", full_page=True)
+            if PICTURES and scheme == "light":
+                page.screenshot(path=Path(PICTURES, f"{name}-{width}.png"))
             if wrong := violations(page):
                 found[f"{name} {width} {scheme}"] = wrong
         if wide := overflow(page):

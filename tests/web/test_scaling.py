@@ -50,6 +50,7 @@ def test_a_threshold_is_changed_and_the_scaler_acts(scaled_site: Site, tmp_path:
     expect(pool.locator("details")).to_contain_text("tasks queued")
     page.goto(f"{site.url}/#/")
     expect(page.get_by_role("table", name="Agents")).to_contain_text("mechanic-4", timeout=60_000)
+    expect(page.get_by_role("region", name="Pool mechanic")).to_contain_text("wanted")
     assert [text for text in site.problems if "422" not in text] == []
 
 

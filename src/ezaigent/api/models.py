@@ -146,6 +146,8 @@ class TaskItem(Shown):
     steps: int
     checks_ok: int
     checks_failed: int
+    tokens: int
+    """In and out so far, cached ones included."""
     cost_usd: float | None
     """USD spent so far; null when the price of a call is unknown."""
     budget_usd: float | None
@@ -163,6 +165,7 @@ class TaskItem(Shown):
         return cls.model_construct(
             **{name: getattr(view, name) for name in cls.model_fields if name in TaskView.model_fields},
             checks_ok=passed,
+            tokens=view.usage.input_tokens + view.usage.output_tokens,
             checks_failed=len(view.checks) - passed,
         )
 
