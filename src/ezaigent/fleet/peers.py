@@ -117,7 +117,8 @@ class Peers:
             return []
         silent = await self._db.read(lambda conn: queries.silent(conn, self._silence))
         dead = [worker for worker in silent if worker != self._me]
-        return await self._lose(dead, f"no heartbeat for {self._silence:g} s", self._silence)
+        reason = f"no heartbeat for {self._silence:g} s"
+        return await self._lose(dead, reason, self._silence, heard_for=self._lease / 2)
 
     async def _by_presence(self) -> list[str]:
         now = self._clock()
@@ -137,11 +138,15 @@ class Peers:
         self._seen -= set(lost)
         return lost
 
-    async def _lose(self, dead: list[str], reason: str, silent_for: float | None) -> list[str]:
+    async def _lose(
+        self, dead: list[str], reason: str, silent_for: float | None, *, heard_for: float | None = None
+    ) -> list[str]:
         if not dead:
             return []
         lost = await self._db.write(
-            lambda conn: queries.lose(conn, sorted(dead), reason, by=self._me, silent_for=silent_for)
+            lambda conn: queries.lose(
+                conn, sorted(dead), reason, by=self._me, silent_for=silent_for, heard_for=heard_for
+            )
         )
         for worker in lost:
             log.warning("a worker is lost; its tasks are taken over", worker=worker, reason=reason)

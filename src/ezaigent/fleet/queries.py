@@ -23,6 +23,8 @@ _silent = Sql("SELECT id FROM workers WHERE seen_at < {now} - CAST($1 AS double 
 _lose = Sql(
     """DELETE FROM workers WHERE id IN [$1]
     AND (CAST($2 AS double precision) IS NULL OR seen_at < {now} - CAST($2 AS double precision))
+    AND (CAST($3 AS double precision) IS NULL OR NOT EXISTS (
+        SELECT 1 FROM workers AS judge WHERE judge.id = $4 AND judge.seen_at < {now} - CAST($3 AS double precision)))
     RETURNING id, host, pid, {now} - seen_at"""
 )
 _end_leases = Sql(
@@ -110,13 +112,22 @@ def leave(conn: Connection, worker: str, reason: str) -> None:
     emit(conn, "worker.stopped", data={"worker": worker, "reason": reason})
 
 
-def lose(conn: Connection, dead: Sequence[str], reason: str, *, by: str, silent_for: float | None = None) -> list[str]:
+def lose(
+    conn: Connection,
+    dead: Sequence[str],
+    reason: str,
+    *,
+    by: str,
+    silent_for: float | None = None,
+    heard_for: float | None = None,
+) -> list[str]:
     """Take workers that died off the list, end their leases now, and free their seats; return their ids.
 
     Of several peers that find it out, one does it. Whoever was heard of within ``silent_for`` seconds stays; None:
-    they are known to be dead.
+    they are known to be dead. Nobody is lost where ``by`` itself, being on the list, was not heard of within
+    ``heard_for`` seconds: a store that stood still makes all look silent.
     """
-    lost = _lose.all(conn, list(dead), silent_for)
+    lost = _lose.all(conn, list(dead), silent_for, heard_for, by)
     for worker, host, pid, silence in lost:
         tasks = _end_leases.run(conn, worker)
         data = {"worker": worker, "host": host, "pid": pid, "reason": reason, "by": by}
