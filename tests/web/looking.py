@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from axe_playwright_python.sync_playwright import Axe  # pyright: ignore[reportMissingTypeStubs]
-from playwright.sync_api import Page
+from playwright.sync_api import Locator, Page
 from tests.web.conftest import NARROW, WIDE
 
 PICTURES = os.environ.get("PICTURES")
@@ -28,8 +28,11 @@ def overflow(page: Page) -> int:
     return int(page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth"))
 
 
-def faults(page: Page, name: str, pictures: Path) -> dict[str, object]:
-    """Look at the page in both schemes and widths; return what is wrong with it, and leave pictures of it."""
+def faults(page: Page, name: str, pictures: Path, *, place: Locator | None = None) -> dict[str, object]:
+    """Look at the page in both schemes and widths; return what is wrong with it, and leave pictures of it.
+
+    ``place`` is what the pictures for the documentation show.
+    """
     found: dict[str, object] = {}
     for width, height in (NARROW, WIDE):
         page.set_viewport_size({"width": width, "height": height})
@@ -37,6 +40,8 @@ def faults(page: Page, name: str, pictures: Path) -> dict[str, object]:
             page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
             page.screenshot(path=pictures / f"{name}-{width}-{scheme}.png", full_page=True)
             if PICTURES and scheme == "light":
+                if place is not None:
+                    place.scroll_into_view_if_needed()
                 page.screenshot(path=Path(PICTURES, f"{name}-{width}.png"))
             if wrong := violations(page):
                 found[f"{name} {width} {scheme}"] = wrong

@@ -33,7 +33,7 @@ def test_the_needs_are_a_picture_and_a_list(site: Site, tmp_path: Path) -> None:
     expect(last).to_have_accessible_name(
         "Format the code in shop/, waiting, needs Format the code in shop/prices.py, Format the code in shop/stock.py"
     )
-    assert faults(page, "queue", tmp_path) == {}
+    assert faults(page, "queue", tmp_path, place=picture.get_by_role("link").last) == {}
     picture.focus()
     page.keyboard.press("Tab")
     expect(picture.get_by_role("link").first).to_be_focused()
