@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from ezaigent.agents.profiles import Profile
     from ezaigent.core.settings import Settings
+    from ezaigent.costs import OutsideCalls
 
 T = TypeVar("T", bound=BaseModel)
 
@@ -85,16 +86,25 @@ def _exists(command: Command, known: Known) -> bool:
 
 
 @asynccontextmanager
-async def open_interpreter(profile: Profile, settings: Settings) -> AsyncGenerator[ModelInterpreter]:
-    """Yield an interpreter that asks the profile's model, with its fallbacks.
+async def open_interpreter(
+    profile: Profile, settings: Settings, purse: OutsideCalls | None = None
+) -> AsyncGenerator[ModelInterpreter]:
+    """Yield an interpreter that asks the profile's model, with its fallbacks, and pays out of ``purse``.
 
     Raises ``UsageError`` for a profile without a model, ``UnavailableError`` where its key is missing.
     """
     from ezaigent.agents.meter import Meter
+    from ezaigent.agents.native import unhurried
     from ezaigent.agents.resilient import ResilientModel
     from ezaigent.agents.transport import Transport
 
     if profile.offline:
         raise UsageError(f"profile {profile.name!r} has no model that could read")
+    meter = Meter()
+    reserve = purse.reserve if purse is not None and purse.limited else None
     async with Transport() as transport:
-        yield ModelInterpreter(ResilientModel(profile, settings, transport, meter=Meter()))
+        try:
+            yield ModelInterpreter(ResilientModel(profile, settings, transport, meter=meter, reserve=reserve))
+        finally:
+            if purse is not None:
+                await unhurried(purse.settle(meter.drain()))

@@ -80,7 +80,7 @@ class NativeRuntime:
                     await journal.forget()
                     return await work(job, journal, self._model_for(job, meter, journal))
         finally:
-            await _unhurried(journal.close())
+            await unhurried(journal.close())
 
 
 @asynccontextmanager
@@ -143,7 +143,7 @@ def profile_models(
     return model_for
 
 
-async def _unhurried(last: Awaitable[None]) -> None:
+async def unhurried(last: Awaitable[None]) -> None:
     """Await ``last`` even while the run is being cancelled: it writes down what was paid."""
     task = asyncio.ensure_future(last)
     try:

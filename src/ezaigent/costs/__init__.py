@@ -2,6 +2,7 @@
 
 from ezaigent.costs.book import CostBook
 from ezaigent.costs.models import CallRecord, Ledger, Outcome, Totals
+from ezaigent.costs.outside import OutsideCalls
 from ezaigent.costs.prices import (
     NATIVE,
     Price,
@@ -21,6 +22,7 @@ __all__ = [
     "CostBook",
     "Ledger",
     "Outcome",
+    "OutsideCalls",
     "Price",
     "Rates",
     "Totals",

@@ -9,6 +9,7 @@ from ezaigent.core.errors import BudgetExceeded
 from ezaigent.core.money import nano_usd, usd
 from ezaigent.core.settings import CostSettings
 from ezaigent.costs.models import Ledger, Totals
+from ezaigent.costs.outside import OutsideCalls
 from ezaigent.costs.queries import (
     Refusal,
     day_key,
@@ -50,6 +51,16 @@ class CostBook:
             return await self.reserve(claim, amount_nusd, what=f"{provider}:{model}")
 
         return reserve
+
+    def outside(self, what: str, profile: str) -> OutsideCalls:
+        """Return the purse of calls that belong to no run: ``what`` they are for stands for task and agent."""
+        return OutsideCalls(
+            self._db,
+            what=what,
+            profile=profile,
+            day_limit_nusd=self._day_limit,
+            refuse_unknown=self._refuse_unknown,
+        )
 
     async def reserve(self, claim: Claim, amount_nusd: int | None, *, what: str = "the model") -> str | None:
         """Hold the worst case of the next call; return the reservation's id, or None where no limit is in force.

@@ -118,10 +118,21 @@ def try_reserve(
     """Do what ``reserve`` does, but return the refusal, so that the caller can write it down in this transaction."""
     guard(conn, task_id, fence)
     at = now(conn)
-    limits = _limits(conn, task_id, day_limit_nusd, at)
+    return _hold_in(conn, _limits(conn, task_id, day_limit_nusd, at), (task_id, run_id, fence), amount_nusd, at)
+
+
+def reserve_outside(conn: Connection, what: str, *, amount_nusd: int, day_limit_nusd: int) -> str | Refusal | None:
+    """Hold the worst case of a call that belongs to no run, against the day's limit; ``what`` stands for its task."""
+    at = now(conn)
+    return _hold_in(conn, {day_key(at): day_limit_nusd}, (what, what, 0), amount_nusd, at)
+
+
+def _hold_in(
+    conn: Connection, limits: dict[str, int], whose: tuple[str, str, int], amount_nusd: int, at: float
+) -> str | Refusal | None:
     if not limits:
         return None
-    known = _lock(conn, limits, task_id, at)
+    known = _lock(conn, limits, whose[0], at)
     for key, limit in limits.items():
         spent, held = known[key]
         if spent + held + amount_nusd > limit:
@@ -129,7 +140,7 @@ def try_reserve(
     for key, limit in limits.items():
         _hold.run(conn, key, amount_nusd, limit)
     reservation = new_id()
-    _note(conn, [(reservation, task_id, run_id, fence, amount_nusd, orjson.dumps([*limits]).decode(), at)])
+    _note(conn, [(reservation, *whose, amount_nusd, orjson.dumps([*limits]).decode(), at)])
     return reservation
 
 
@@ -140,19 +151,33 @@ def settle(conn: Connection, claim: Claim, calls: Sequence[tuple[CallRecord, str
     (its answer was lost, or the provider did not count) leaves its hold in place: it may have been billed.
     Settling a reservation twice changes the ledger once.
     """
+    task = claim.task
+    _settle(conn, (task.id, claim.run_id, task.session, step), (claim.agent, claim.profile), calls)
+
+
+def settle_outside(conn: Connection, what: str, profile: str, calls: Sequence[tuple[CallRecord, str | None]]) -> None:
+    """Write the usage of calls that belong to no run; ``what`` stands for their task and their agent."""
+    _settle(conn, (what, what, 0, 0), (what, profile), calls)
+
+
+def _settle(
+    conn: Connection,
+    place: tuple[str, str, int, int],
+    who: tuple[str, str],
+    calls: Sequence[tuple[CallRecord, str | None]],
+) -> None:
     if not calls:
         return
     at = now(conn)
-    task = claim.task
     rows: list[tuple[Any, ...]] = []
     for record, reservation in calls:
         values = (getattr(record, field) for field in _FIELDS)
-        rows.append((task.id, claim.run_id, task.session, step, at, claim.agent, claim.profile, *values))
+        rows.append((*place, at, *who, *values))
         if record.cost_nusd is None:
             continue
         if reservation is None:
             if record.cost_nusd:
-                _spend.run(conn, [day_key(at), task_key(task.id)], record.cost_nusd)
+                _spend.run(conn, [day_key(at), task_key(place[0])], record.cost_nusd)
         else:
             for amount, keys in _take.all(conn, reservation):
                 _turn.run(conn, orjson.loads(keys), record.cost_nusd, amount)
@@ -229,7 +254,8 @@ _grouped: Final[dict[str, Sql]] = {
     "profile": Sql(f"SELECT profile AS name, {_SUMS} FROM usage {_WHERE} GROUP BY 1 ORDER BY 1"),  # noqa: S608
     "model": Sql(f"SELECT provider || ':' || model AS name, {_SUMS} FROM usage {_WHERE} GROUP BY 1 ORDER BY 1"),  # noqa: S608
     "repo": Sql(
-        f"SELECT tasks.project AS name, {_SUMS} FROM usage JOIN tasks ON tasks.id = usage.task_id "  # noqa: S608
+        f"SELECT COALESCE(tasks.project, usage.task_id) AS name, {_SUMS} FROM usage "  # noqa: S608
+        "LEFT JOIN tasks ON tasks.id = usage.task_id "
         f"{_WHERE} GROUP BY 1 ORDER BY 1"
     ),
     "hour": Sql(

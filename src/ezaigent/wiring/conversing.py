@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ezaigent.agents import Profile
     from ezaigent.chat import Command, Interpreter, Known, Plan
     from ezaigent.core.settings import Settings
-    from ezaigent.costs import Totals
+    from ezaigent.costs import OutsideCalls, Totals
     from ezaigent.fleet import AgentView
     from ezaigent.store import Connection
     from ezaigent.wiring.services import Services
@@ -28,16 +28,18 @@ def open_chat(services: Services, *, folder: Path | None = None) -> Chat:
     ``folder`` is where a person is: relative repository paths are meant from there; without one they are refused.
     """
     settings = services.settings
-    interpreter = None if settings.chat.profile is None else _Reader(settings, settings.chat.profile)
+    profile = settings.chat.profile
+    interpreter = None if profile is None else _Reader(settings, profile, services.costs.outside("chat", profile))
     return Chat(services.db, services.queue, ServicesDoor(services, folder), interpreter)
 
 
 class _Reader:
     """The model of a profile, opened for each line that needs it: those are few."""
 
-    def __init__(self, settings: Settings, profile: str) -> None:
+    def __init__(self, settings: Settings, profile: str, purse: OutsideCalls) -> None:
         self._settings = settings
         self._profile = profile
+        self._purse = purse
 
     async def command(self, text: str, known: Known) -> Command | None:
         async with self._opened() as interpreter:
@@ -53,7 +55,7 @@ class _Reader:
         kinds = load_profiles(self._settings)
         if self._profile not in kinds:
             raise UsageError(f"[chat] profile {self._profile!r} does not exist; known: {', '.join(sorted(kinds))}")
-        return open_interpreter(kinds[self._profile], self._settings)
+        return open_interpreter(kinds[self._profile], self._settings, self._purse)
 
 
 class ServicesDoor:

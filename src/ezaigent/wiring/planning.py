@@ -12,14 +12,23 @@ from ezaigent.tasks import NewTask, Priority, Task
 if TYPE_CHECKING:
     from ezaigent.chat import Plan
     from ezaigent.core.settings import Settings
+    from ezaigent.costs import CostBook
     from ezaigent.wiring.services import Services
 
 
-async def draft(text: str, settings: Settings, *, repo: str | None = None, profile: str | None = None) -> Draft:
+async def draft(
+    text: str,
+    settings: Settings,
+    *,
+    repo: str | None = None,
+    profile: str | None = None,
+    costs: CostBook | None = None,
+) -> Draft:
     """Return the task graph that a document asks for: by its structure, or read by the model of ``profile``.
 
-    Raises ``UsageError`` for a document without work in it, for needs in a circle and for an unknown profile,
-    ``UnavailableError`` where the model does not answer.
+    What the model costs goes into ``costs``. Raises ``BudgetExceeded`` where that has no room, ``UsageError`` for a
+    document without work in it, for needs in a circle and for an unknown profile, ``UnavailableError`` where the model
+    does not answer.
     """
     from ezaigent.agents import load_profiles
 
@@ -30,7 +39,8 @@ async def draft(text: str, settings: Settings, *, repo: str | None = None, profi
 
     if profile not in kinds:
         raise UsageError(f"no profile {profile!r}; known: {', '.join(sorted(kinds))}")
-    async with open_interpreter(kinds[profile], settings) as interpreter:
+    purse = None if costs is None else costs.outside("plan", profile)
+    async with open_interpreter(kinds[profile], settings, purse) as interpreter:
         plan = await interpreter.plan(text, Known(profiles=tuple(kinds)))
     return Draft(plan if repo is None else plan.model_copy(update={"repo": repo}), ())
 

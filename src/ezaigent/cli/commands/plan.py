@@ -11,7 +11,7 @@ from ezaigent.cli.app import app, run, settings
 from ezaigent.cli.output import note, out, print_json, safe, table
 
 if TYPE_CHECKING:
-    from ezaigent.chat import Plan
+    from ezaigent.chat import Draft, Plan
     from ezaigent.tasks import Task
 
 
@@ -67,7 +67,6 @@ def _read(file: Path, repo: str | None, model: str | None) -> tuple[Plan, str | 
 
     from ezaigent.chat import read_plan
     from ezaigent.core.errors import UsageError
-    from ezaigent.wiring import draft
 
     try:
         text = sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")
@@ -77,8 +76,17 @@ def _read(file: Path, repo: str | None, model: str | None) -> tuple[Plan, str | 
         raise UsageError(f"{str(file)!r} is no UTF-8 text") from None
     if file.suffix == ".toml":
         return *read_plan(text), ()
-    drafted = run(draft(text, settings(), repo=repo, profile=model))
+    drafted = run(_draft(text, repo, model))
     return drafted.plan, None, drafted.notes
+
+
+async def _draft(text: str, repo: str | None, model: str | None) -> Draft:
+    from ezaigent.wiring import Fleet, draft
+
+    if model is None:
+        return await draft(text, settings(), repo=repo)
+    async with Fleet.connect(settings=settings()) as fleet:  # whose budget the model draws on
+        return await draft(text, fleet.settings, repo=repo, profile=model, costs=fleet.services.costs)
 
 
 async def _submit(made: Plan, key: str | None) -> list[Task]:
