@@ -19,6 +19,8 @@ from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
 CLIENT = "ez aigent"
 SECRET = "a secret: with + and %"
+BASIC = "ez%20aigent:a%20secret%3A%20with%20%2B%20and%20%25"
+"""Both, as RFC 6749 (2.3.1) wants them in the header."""
 Twist = Callable[[dict[str, Any]], Any]
 
 
@@ -48,6 +50,12 @@ class OpenId:
     """Signs in another way."""
     status: int = 200
     """Of the token endpoint."""
+    given: dict[str, Any] | None = None
+    """Given for a code, in place of tokens."""
+    published: dict[str, Any] | None = None
+    """Told in place of the keys."""
+    proofs: list[tuple[str | None, str | None]] = field(default_factory=list[tuple[str | None, str | None]])
+    """How clients said who they are: in the header, in the form."""
     kid: str = "one"
     keys: dict[str, Any] = field(
         default_factory=lambda: {"one": rsa.generate_private_key(public_exponent=65537, key_size=2048)}
@@ -70,7 +78,8 @@ class OpenId:
 
     async def jwks(self, request: web.Request) -> web.Response:
         self.asked.append(request.path)
-        return web.json_response({"keys": [public(key, kid) for kid, key in self.keys.items()]})
+        found = {"keys": [public(key, kid) for kid, key in self.keys.items()]}
+        return web.json_response(self.published or found)
 
     async def authorize(self, request: web.Request) -> web.Response:
         asked = request.query
@@ -88,8 +97,10 @@ class OpenId:
         self.asked.append(request.path)
         form = await request.post()
         asked = self.codes.pop(str(form["code"]))
-        given = base64.b64decode(request.headers["Authorization"].removeprefix("Basic ")).decode()
-        assert given == "ez%20aigent:a%20secret%3A%20with%20%2B%20and%20%25"
+        assert form["client_id"] == CLIENT
+        proof = request.headers.get("Authorization", "").removeprefix("Basic ")
+        posted = form.get("client_secret")
+        self.proofs.append((base64.b64decode(proof).decode() or None, None if posted is None else str(posted)))
         digest = hashlib.sha256(str(form["code_verifier"]).encode()).digest()
         assert base64.urlsafe_b64encode(digest).decode().rstrip("=") == asked["code_challenge"]
         assert (form["redirect_uri"], form["grant_type"]) == (asked["redirect_uri"], "authorization_code")
@@ -97,7 +108,8 @@ class OpenId:
         claims = {"iss": self.url, "aud": CLIENT, "iat": at, "exp": at + 60, "nonce": asked["nonce"], **self.person}
         self.claims(claims)
         token = self.sign(claims) if self.sign else self.signed(claims)
-        return web.json_response({"access_token": "x", "token_type": "Bearer", "id_token": token}, status=self.status)
+        answer = self.given or {"access_token": "x", "token_type": "Bearer", "id_token": token}
+        return web.json_response(answer, status=self.status)
 
     def signed(self, claims: dict[str, Any], **headers: Any) -> str:
         key = self.keys[self.kid]

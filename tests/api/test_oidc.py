@@ -17,9 +17,12 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from pydantic import SecretStr, ValidationError
 from tests.api.conftest import PASSWORD, Inside, Place, inside, settings_for
-from tests.api.openid import CLIENT, SECRET, OpenId, open_id
+from tests.api.openid import BASIC, CLIENT, SECRET, OpenId, open_id
 
-from ezaigent.core.errors import UsageError
+from ezaigent.api.oidc.people import name_of
+from ezaigent.api.oidc.provider import Provider
+from ezaigent.api.oidc.tokens import Claims
+from ezaigent.core.errors import UnavailableError, UsageError
 from ezaigent.core.settings import OidcSettings
 from ezaigent.wiring import load_settings
 
@@ -68,7 +71,7 @@ class Scene:
 @asynccontextmanager
 async def trusting(home: Path, provider: OpenId, **more: Any) -> AsyncGenerator[Scene]:
     given = {"issuer": provider.url, "client_id": CLIENT, "client_secret": SecretStr(SECRET), **more}
-    settings = settings_for(home, rate=100_000).model_copy(update={"oidc": OidcSettings(**given)})
+    settings = settings_for(home, rate=100_000).model_copy(update={"oidc": OidcSettings.model_validate(given)})
     async with inside(settings) as served:
         yield Scene(provider, served)
 
@@ -244,7 +247,7 @@ async def test_a_forged_signature_is_refused(scene: Scene) -> None:
     forgeries: list[Callable[[dict[str, Any]], str]] = [
         lambda claims: jwt.encode(claims, other, "RS256", headers={"kid": "one"}),
         lambda claims: jwt.encode(claims, other, "RS256", headers={"kid": "unknown"}),
-        lambda claims: jwt.encode(claims, None, "none", headers={"kid": "one"}),
+        lambda claims: jwt.encode(claims, "", "none", headers={"kid": "one"}),
         lambda claims: jwt.encode(claims, modulus, "HS256", headers={"kid": "one"}),
         lambda claims: jwt.encode(claims, SECRET * 3, "HS256", headers={"kid": "one"}),
         lambda claims: jwt.encode(claims, ec.generate_private_key(ec.SECP256R1()), "ES256", headers={"kid": "one"}),
@@ -345,15 +348,79 @@ async def test_a_provider_that_is_not_as_it_should_be(scene: Scene, change: Any,
         assert why in await scene.line(begun, browser, 424)
 
 
-async def test_a_provider_that_gives_no_token(scene: Scene) -> None:
+async def test_a_provider_that_gives_no_token_or_no_keys(scene: Scene) -> None:
     scene.provider.status = 400
     assert "answers 400" in await scene.refused(424)
     scene.provider.status = 200
-    scene.provider.describe = _set(token_endpoint=f"{scene.provider.url}/jwks")
-    async with open_id() as other:
-        other.describe = lambda document: document.update(jwks_uri=document["authorization_endpoint"])
-        scene.served.fleet.settings.oidc.issuer = other.url
+    scene.provider.sign = lambda claims: ""
+    assert "holds no ID token that can be read" in await scene.refused()
+    scene.provider.sign = None
+    scene.provider.published = {"keys": "none"}
+    assert "tells no keys" in await scene.refused(424)
+    scene.provider.given = {"access_token": "x"}
+    assert "gives no ID token" in await scene.refused(424)
     assert await scene.events("audit.login") == []
+    assert len(await scene.events("audit.login_failed")) == 1  # that the provider is broken is nobody's attempt
+
+
+@pytest.mark.parametrize(
+    ("secret", "methods", "sent"),
+    [
+        (None, ["none"], (None, None)),
+        (SECRET, ["client_secret_post"], (None, SECRET)),
+        (SECRET, ["client_secret_post", "client_secret_basic"], (BASIC, None)),
+    ],
+)
+async def test_the_client_proves_who_it_is_as_the_provider_wants(
+    tmp_path: Path, secret: str | None, methods: list[str], sent: tuple[str | None, str | None]
+) -> None:
+    async with open_id() as provider:
+        provider.describe = _set(token_endpoint_auth_methods_supported=methods)
+        roles = {"emails": {"@example.org": "viewer"}}
+        async with (
+            trusting(tmp_path / "home", provider, client_secret=secret, **roles) as scene,
+            scene.browser() as one,
+        ):
+            assert (await scene.sign_in(one)).status_code == 303
+            assert provider.proofs == [sent]
+
+
+async def test_an_https_provider_must_be_so_throughout(monkeypatch: pytest.MonkeyPatch) -> None:
+    issuer = "https://login.example.org"
+    document = {
+        "issuer": issuer,
+        "authorization_endpoint": f"{issuer}/authorize",
+        "token_endpoint": "http://login.example.org/token",
+        "jwks_uri": f"{issuer}/jwks",
+    }
+
+    async def ask(self: Provider, method: str, url: str, **more: Any) -> Any:
+        assert (method, url) == ("GET", f"{issuer}/.well-known/openid-configuration")
+        return document
+
+    monkeypatch.setattr(Provider, "_ask", ask)
+    with pytest.raises(UnavailableError, match="not https"):
+        await Provider(OidcSettings(issuer=issuer, client_id=CLIENT)).metadata()
+    document["token_endpoint"] = f"{issuer}/token"
+    assert (await Provider(OidcSettings(issuer=issuer, client_id=CLIENT)).metadata()).jwks_uri == f"{issuer}/jwks"
+
+
+async def test_where_the_provider_leads_back_can_be_said(tmp_path: Path) -> None:
+    callback = f"https://localhost{CALLBACK}"
+    async with (
+        open_id() as provider,
+        trusting(tmp_path / "home", provider, callback=callback) as scene,
+        scene.browser() as browser,
+    ):
+        begun = await browser.get(START)
+        assert httpx.URL(begun.headers["location"]).params["redirect_uri"] == callback
+        assert "Secure" in begun.headers["set-cookie"]
+
+
+def test_somebody_without_a_usable_name_has_one_all_the_same() -> None:
+    assert name_of(Claims(sub="é")) == "somebody"
+    assert name_of(Claims(sub="A/b", preferred_username="---")) == "a-b"
+    assert len(name_of(Claims(sub="x" * 200))) == 64
 
 
 def test_without_a_provider_there_is_no_way(place: Place) -> None:
@@ -378,7 +445,7 @@ def test_without_a_provider_there_is_no_way(place: Place) -> None:
 )
 def test_settings_that_cannot_be_are_refused(wrong: dict[str, Any], why: str) -> None:
     with pytest.raises(ValidationError, match=why):
-        OidcSettings(**{"client_id": CLIENT, **wrong})
+        OidcSettings.model_validate({"client_id": CLIENT, **wrong})
 
 
 def test_the_secret_is_never_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
