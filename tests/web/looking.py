@@ -31,7 +31,7 @@ def overflow(page: Page) -> int:
 def faults(page: Page, name: str, pictures: Path, *, place: Locator | None = None) -> dict[str, object]:
     """Look at the page in both schemes and widths; return what is wrong with it, and leave pictures of it.
 
-    ``place`` is what the pictures for the documentation show.
+    ``place`` is what the pictures for the documentation show; left out: the top.
     """
     found: dict[str, object] = {}
     for width, height in (NARROW, WIDE):
@@ -40,7 +40,9 @@ def faults(page: Page, name: str, pictures: Path, *, place: Locator | None = Non
             page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
             page.screenshot(path=pictures / f"{name}-{width}-{scheme}.png", full_page=True)
             if PICTURES and scheme == "light":
-                if place is not None:
+                if place is None:
+                    page.evaluate("scrollTo(0, 0)")
+                else:
                     place.scroll_into_view_if_needed()
                 page.screenshot(path=Path(PICTURES, f"{name}-{width}.png"))
             if wrong := violations(page):
