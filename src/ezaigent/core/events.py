@@ -35,6 +35,8 @@ KINDS: Final[dict[str, str]] = {
     "run.budget": "A run met its cap; data: limit_usd, spent_usd, needed_usd.",
     "model.waiting": "A call waits for the quota that the whole fleet shares; "
     "data: provider, model, account, reason, seconds.",
+    "model.limits": "A provider told other limits than before; "
+    "data: provider, model, account, limits (by meter: units, and the seconds in which they come back).",
     "model.slowed": "A 429 slowed the whole fleet: a pause, then a lower rate; "
     "data: provider, model, account, seconds, requests_per_minute.",
     "model.parked": "A quota or a purse is empty: nobody asks before the time given; "

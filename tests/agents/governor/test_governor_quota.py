@@ -24,8 +24,12 @@ async def test_two_workers_share_one_quota_and_get_no_429(server: ModelServer, r
     async with fleet(server, 2, redis=redis) as workers:
         await asyncio.gather(*(worker.ask() for worker in workers for _ in range(25)))
         await quiet(*workers)
+        told = [dict(one) for worker in workers for one in worker.told("model.limits")]
     assert len(server.requests) == 50
     assert refusals(server) == 0
+    assert told, "the autoscaler hears what the provider allows"
+    assert told[-1]["limits"]["requests"][0] == 30
+    assert len(told) < 10, "and not with every answer"
 
 
 async def test_tokens_are_shared_too(server: ModelServer) -> None:

@@ -50,7 +50,7 @@ def row(agent: str, **more: Any) -> Row:
 
 def look(*rows: Row, **more: Any) -> Look:
     values: dict[str, Any] = {"at": NOW, "workers": {"w": WORKER}, "busy": {}, "queued": {}, "paused": Pauses()}
-    values |= {"answers": {}, "spent": {}, **more}
+    values |= {"answers": {}, "metered": {}, "spent": {}, **more}
     return Look(seats=rows, **values)
 
 
@@ -254,3 +254,55 @@ def test_the_catalog(tmp_path: Path) -> None:
     assert both.pools["claude"].models[0].startswith("anthropic:")
     assert (both.pools["mechanic"].models, both.pools["mechanic"].paid, both.accounts) == ((), False, {"openai": 2})
     assert Catalog.of(["mechanic"], known, given).pools["mechanic"].general, "nobody else would take general tasks"
+
+
+def limits(model: str, account: str, **meters: tuple[float, float]) -> Event:
+    provider, _, name = model.partition(":")
+    return event("model.limits", provider=provider, model=name, account=account, limits=meters)
+
+
+def used(**meters: float) -> dict[str, dict[str, float]]:
+    return {"a:x": dict.fromkeys(("requests", "tokens", "input_tokens", "output_tokens"), 0.0) | meters}
+
+
+def test_what_is_left_of_the_quota_is_what_the_scarcest_meter_leaves() -> None:
+    facts = told(
+        limits("a:x", "k-1", requests=(60, 60), tokens=(1000, 60)),
+        limits("a:x", "k-2", requests=(40, 60), tokens=(1000, 60)),
+    )
+    found = seen(look(metered=used(requests=80.0, tokens=500.0)), facts, catalog=TWO)
+    assert pool(found).quota_left == pytest.approx(0.2)
+    later = seen(look(metered=used(requests=300.0)), Facts(), Memory.from_text(found.memory.to_text()), catalog=TWO)
+    assert pool(later).quota_left == 0.0, "the limits are remembered"
+    assert pool(seen(look(), Facts(), found.memory, catalog=TWO)).quota_left == 1.0, "nothing was used"
+    dated = {"a:x-20261101": {"requests": 50.0}, "a:x-mini": {"requests": 100.0}}
+    assert pool(seen(look(metered=dated), Facts(), found.memory, catalog=TWO)).quota_left == pytest.approx(0.5)
+
+
+def test_the_quota_is_unknown_until_every_account_was_told_its_own() -> None:
+    facts = told(limits("a:x", "k-1", requests=(60, 60)))
+    busy = look(metered=used(requests=59.0))
+    found = seen(busy, facts, catalog=TWO)
+    assert pool(found).quota_left is None
+    assert pool(seen(look(), told(limits("a:x", "k-1", requests=(50, 86400))), catalog=CLAUDE)).quota_left is None
+    parked = told(event("model.parked", provider="a", model="x", account="k-2", until=None))
+    assert pool(seen(busy, parked, found.memory, catalog=TWO)).quota_left == pytest.approx(1 / 60), "k-2 gives nothing"
+
+
+def test_a_pool_whose_quota_is_nearly_used_up_does_not_grow() -> None:
+    catalog = Catalog({"claude": PoolFacts(general=True, models=("a:x",))}, {})
+    facts = told(limits("a:x", "k-1", requests=(60, 60)))
+    waiting = {"claude": 30}
+    rows = [row(f"claude-{number}") for number in (1, 2)]
+    busy = {"claude-1": NOW - 5, "claude-2": NOW - 5}
+
+    def target(requests: float) -> tuple[int, str]:
+        now = look(*rows, busy=busy, queued=waiting, metered=used(requests=requests))
+        found = seen(now, facts, catalog=catalog, max=20)
+        (made,) = decide(found.snapshot, PolicyState(), found.settings).pools
+        return made.target, made.reason
+
+    assert target(30.0)[0] == 20
+    held, why = target(58.0)
+    assert held == 2
+    assert "3% of the quota is left" in why

@@ -12,6 +12,7 @@ from tests.services import until
 
 from ezaigent.core.errors import StaleFence, StoreUnavailable
 from ezaigent.core.scaling import ScalingSettings
+from ezaigent.costs import CallRecord, settle
 from ezaigent.fleet import Host, InlineLauncher, WorkerInfo, seats
 from ezaigent.fleet.leader import Election
 from ezaigent.fleet.scaler import queries
@@ -351,3 +352,17 @@ async def test_the_past_can_be_replayed(yard: Yard) -> None:
     assert past.startup is not None
     nothing = await yard.control(settings()).recorded(pool="gpt", seconds=3600)
     assert (nothing.arrivals, nothing.startup) == ((), None)
+
+
+async def test_what_was_used_of_each_model_in_the_last_minute_is_seen(yard: Yard) -> None:
+    await yard.submit(1)
+    await yard.host()
+    await yard.db.write(lambda conn: seats.order(conn, "claude", 1))
+    await yard.host()
+    await yard.work("claude-1")
+    claim = yard.claims["claude-1"]
+    call = CallRecord(provider="a", model="x", input_tokens=100, cache_read_tokens=60, output_tokens=5)
+    none = CallRecord(provider="a", model="x", outcome="refused")
+    await yard.db.write(lambda conn: settle(conn, claim, [(call, None), (call, None), (none, None)], step=0))
+    found = await yard.db.read(lambda conn: queries.look(conn, fresh=60, alive=None, spending=False))
+    assert found.metered == {"a:x": {"requests": 2.0, "input_tokens": 80.0, "output_tokens": 10.0, "tokens": 90.0}}

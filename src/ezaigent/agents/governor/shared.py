@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from ezaigent.agents.governor.changes import Change
-from ezaigent.agents.governor.state import ModelState, dump, load
+from ezaigent.agents.governor.state import Limit, ModelState, dump, load
 from ezaigent.live import Draw, Drawn, LiveBus, MemoryBus, Sheet
 
 News = Callable[[str, Mapping[str, Any]], Awaitable[None]]
@@ -253,6 +253,8 @@ class Shared:
     def _tell(self, before: ModelState, after: ModelState) -> None:
         for name, now in after.accounts.items():
             old, about = before.account(name), {**self._about, "account": name}
+            if (limits := _shape(now.limits)) != _shape(old.limits):
+                self._link.tell("model.limits", {**about, "limits": limits})
             if now.parked is not None and old.parked is None:
                 until = now.parked.span.at + now.parked.span.length
                 why = {"kind": now.parked.kind, "reason": now.parked.reason, "until": round(until)}
@@ -268,3 +270,8 @@ class Shared:
             self._link.tell("model.tripped", {**self._about, **why})
         if now_open.span is None and was_open.span is not None:
             self._link.tell("model.recovered", self._about)
+
+
+def _shape(limits: Mapping[str, Limit]) -> dict[str, tuple[float, float]]:
+    """Return the units of each meter and the seconds in which they come back, rounded: a better figure is no news."""
+    return {meter: (round(one.burst), round(one.burst / one.rate)) for meter, one in sorted(limits.items())}

@@ -101,6 +101,7 @@ def _inputs(pool: PoolSnapshot) -> Mapping[str, Any]:
         "startups": [round(seconds, 3) for seconds in pool.startups],
         "failed_starts": pool.failed_starts,
         "limited_share": round(pool.limited_share, 4),
+        "quota_left": None if pool.quota_left is None else round(pool.quota_left, 4),
         "metrics_age": round(pool.metrics_age, 3),
         "ceilings": {"budget": ceilings.budget, "provider": ceilings.provider, "host": ceilings.host},
         "hour_agent_seconds": round(spending.hour_agent_seconds, 1),

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from ezaigent.core.events import Event
 from ezaigent.fleet.roster import profile_of
@@ -13,6 +13,8 @@ from ezaigent.fleet.scaling import Finish, Start
 
 ANY: Final = "*"
 """Pool of the tasks that name no profile."""
+Meters: TypeAlias = dict[str, tuple[float, float]]
+"""What an account may use of a model, by meter: units, and the seconds in which they come back."""
 SLICE: Final = 10.0
 """Seconds by which calls at a provider's limit are counted."""
 
@@ -23,7 +25,15 @@ _LIMITED: Final = frozenset({"rate_limit", "quota", "billing"})
 _AGENTS: Final = frozenset({"agent.ready", "agent.left", "agent.unhosted", "agent.paused", "agent.resumed"})
 _ORDERED: Final = frozenset({"scaler.configured", "scaler.started", "scaler.stopped", "worker.lost", "worker.stopped"})
 _LOOKED_AT: Final = frozenset(
-    {"task.claimed", "run.provider_error", "model.waiting", "model.parked", "model.unparked", "launcher.failed"}
+    {
+        "task.claimed",
+        "run.provider_error",
+        "model.waiting",
+        "model.parked",
+        "model.unparked",
+        "model.limits",
+        "launcher.failed",
+    }
 )
 WAKING: Final = _CAME | _FREED | _AGENTS | _ORDERED
 """Events after which the next look is now, not at the end of the period."""
@@ -48,6 +58,8 @@ class Facts:
     """Calls at a provider's limit, by slices of ten seconds."""
     parked: dict[str, dict[str, float | None]] = field(default_factory=dict[str, dict[str, float | None]])
     """Accounts parked since then, by model."""
+    limits: dict[str, dict[str, Meters]] = field(default_factory=dict[str, dict[str, Meters]])
+    """What providers told that they allow, by model and account."""
     unparked: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
     waking: bool = False
 
@@ -84,6 +96,11 @@ class Facts:
         )
         if limited and event.agent:
             self.limited.setdefault(profile_of(event.agent), Counter())[int(event.at // SLICE)] += 1
+        elif event.kind == "model.limits":
+            told: Mapping[str, Sequence[float]] = data.get("limits") or {}
+            self.limits.setdefault(model, {})[account] = {
+                meter: (float(units), float(seconds)) for meter, (units, seconds) in told.items()
+            }
         elif event.kind == "model.parked":
             self.parked.setdefault(model, {})[account] = data.get("until")
             self.unparked.discard((model, account))

@@ -9,6 +9,7 @@ from typing import Any
 import structlog
 from pydantic import TypeAdapter, ValidationError
 
+from ezaigent.fleet.scaler.facts import Meters
 from ezaigent.fleet.scaling import PolicyState
 
 log = structlog.get_logger(__name__)
@@ -44,6 +45,8 @@ class Memory:
     """Since when each idle agent is idle."""
     parked: dict[str, dict[str, float | None]] = field(default_factory=dict[str, dict[str, float | None]])
     """Accounts that nobody may ask, by model: until when; None: nobody knows."""
+    limits: dict[str, dict[str, Meters]] = field(default_factory=dict[str, dict[str, Meters]])
+    """What providers told that they allow, by model and account."""
     limited: dict[str, dict[int, int]] = field(default_factory=dict[str, dict[int, int]])
     """Calls of each pool that met a provider's limit, by slices of ten seconds."""
     used: dict[str, Used] = field(default_factory=dict[str, Used])

@@ -32,6 +32,12 @@ _trouble = Sql(
 _answers = Sql(
     "SELECT profile, count(*) FROM usage WHERE at > CAST($1 AS double precision) AND outcome = 'ok' GROUP BY profile"
 )
+# What the providers' meters count; what was read from a cache is no input to most of them.
+_metered = Sql(
+    """SELECT provider, model, count(*), sum(input_tokens - cache_read_tokens), sum(output_tokens),
+    sum(input_tokens - cache_read_tokens + output_tokens)
+    FROM usage WHERE at > CAST($1 AS double precision) AND outcome <> 'refused' GROUP BY provider, model"""
+)
 _spent = Sql(
     """SELECT profile, coalesce(sum(CASE WHEN at >= CAST($2 AS double precision) THEN cost_nusd ELSE 0 END), 0),
     coalesce(sum(cost_nusd), 0) FROM usage WHERE at >= CAST($1 AS double precision) GROUP BY profile"""
@@ -58,6 +64,8 @@ class Look:
     paused: Pauses
     answers: Mapping[str, int]
     """Model calls of the last minute that were answered, by profile."""
+    metered: Mapping[str, Mapping[str, float]]
+    """What was used of each model (``provider:name``) in the last minute, by meter."""
     spent: Mapping[str, tuple[int, int]]
     """Nano-USD of the present hour and day (UTC) by profile; empty where it was not asked for."""
 
@@ -73,6 +81,15 @@ def look(conn: Connection, *, fresh: float, alive: frozenset[str] | None, spendi
         queued=_pairs(_queued.all(conn)),
         paused=pauses(conn),
         answers=_pairs(_answers.all(conn, at - 60.0)),
+        metered={
+            f"{provider}:{model}": {
+                "requests": float(calls),
+                "input_tokens": float(inward),
+                "output_tokens": float(outward),
+                "tokens": float(both),
+            }
+            for provider, model, calls, inward, outward, both in _metered.all(conn, at - 60.0)
+        },
         spent={
             pool: (int(hour), int(day))
             for pool, hour, day in (_spent.all(conn, at // DAY * DAY, at // HOUR * HOUR) if spending else ())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -9,7 +10,7 @@ from typing import Final
 
 from ezaigent.core.scaling import PoolScaling, ScalingSettings
 from ezaigent.fleet import seats as rows
-from ezaigent.fleet.scaler.facts import ANY, SLICE, Facts, RunEnd, finishes
+from ezaigent.fleet.scaler.facts import ANY, SLICE, Facts, Meters, RunEnd, finishes
 from ezaigent.fleet.scaler.memory import Memory, Used
 from ezaigent.fleet.scaler.pools import Catalog
 from ezaigent.fleet.scaler.queries import Look
@@ -19,6 +20,10 @@ from ezaigent.fleet.scaling import Ceilings, FleetSnapshot, Leaving, PoolSnapsho
 GAP: Final = 60.0
 """Seconds without a look that agents are counted for at most: nobody knows what was there while nobody looked."""
 MINUTE: Final = int(60 / SLICE)
+_DATED: Final = re.compile(r"[-@]\d[\d-]*")
+"""What a provider's answer adds to the name of the model that was asked for: its date."""
+MOST_SECONDS: Final = 120.0
+"""A quota that takes longer to come back says little about what may be used in a minute."""
 
 
 @dataclass(slots=True)
@@ -56,6 +61,10 @@ def view(
     settings = _with_pinned(settings, groups, pools)
     parked = _parked(memory, facts, look.at)
     limited = _limited(memory, facts, look.at)
+    limits = {
+        model: {**memory.limits.get(model, {}), **facts.limits.get(model, {})}
+        for model in (*memory.limits, *facts.limits)
+    }
     own = {name: settings.pool(name) for name in pools}
     queued, came = _shared(look, facts, groups, settings=own, catalog=catalog, parked=parked)
     used: dict[str, Used] = {}
@@ -80,6 +89,7 @@ def view(
                 finishes=tuple(ended.get(name, ())),
                 startups=tuple(facts.startups.get(name, ())),
                 failed_starts=facts.failed_starts if mine.starting else 0,
+                quota_left=_quota_left(catalog.pools[name].models, catalog, limits, parked, look),
                 limited_share=met / (met + look.answers.get(name, 0)) if met else 0.0,
                 ceilings=Ceilings(
                     budget=0 if spent and catalog.pools[name].paid else None,
@@ -93,6 +103,7 @@ def view(
         memory,
         idle={seat.agent: seat.since for mine in groups.values() for seat in mine.idle},
         parked=parked,
+        limits=limits,
         limited=limited,
         used={**memory.used, **used},
     )
@@ -189,6 +200,39 @@ def _shut(pool: str, catalog: Catalog, parked: Mapping[str, Mapping[str, float |
     return bool(models) and all(
         len(parked.get(model, {})) >= catalog.accounts.get(model.partition(":")[0], 1) for model in models
     )
+
+
+def _quota_left(
+    models: Sequence[str],
+    catalog: Catalog,
+    limits: Mapping[str, Mapping[str, Meters]],
+    parked: Mapping[str, Mapping[str, float | None]],
+    look: Look,
+) -> float | None:
+    """Return what share is left of the quota by the minute of the first model that may be asked; None: unknown.
+
+    It is known once every account that may be used was told its limit. Quotas of a day park the model when they end.
+    """
+    for model in models:
+        accounts = catalog.accounts.get(model.partition(":")[0], 1)
+        shut = parked.get(model, {})
+        if len(shut) >= accounts:
+            continue
+        told = [meters for account, meters in limits.get(model, {}).items() if account not in shut]
+        if len(told) < accounts - len(shut):
+            return None
+        used = Counter[str]()
+        for answered, amounts in look.metered.items():
+            if answered == model or _DATED.fullmatch(answered.removeprefix(model)):
+                used.update(amounts)
+        left: list[float] = []
+        for meter in set[str]().union(*told):
+            given = [meters[meter] for meters in told if meter in meters]
+            if len(given) == len(told) and all(0 < seconds <= MOST_SECONDS for _, seconds in given):
+                a_minute = sum(units * 60 / seconds for units, seconds in given)
+                left.append(max(0.0, 1 - used[meter] / a_minute))
+        return min(left, default=None)
+    return None
 
 
 def _limited(memory: Memory, facts: Facts, at: float) -> dict[str, dict[int, int]]:

@@ -45,5 +45,8 @@ def provider(pool: PoolSnapshot, state: PoolState, config: PoolScaling, at: floa
     if not bad and ceiling >= config.max:
         return limits, replace(changed, provider=None)
     agents = math.floor(ceiling)
-    text = f"the provider ({pool.limited_share:.0%} of calls get a 429), believed to sustain {agents}"
+    why = f"{pool.limited_share:.0%} of calls get a 429"
+    if pool.quota_left is not None and pool.quota_left < config.quota_floor:
+        why += f", {pool.quota_left:.0%} of the quota is left"
+    text = f"the provider ({why}), believed to sustain {agents}"
     return [*limits, Limit("provider", agents, text)], changed
