@@ -52,8 +52,9 @@ def test_a_threshold_is_changed_and_the_scaler_acts(scaled_site: Site, tmp_path:
     expect(page.get_by_role("table", name="Agents")).to_contain_text("mechanic-4", timeout=60_000)
     expect(page.get_by_role("region", name="Pool mechanic")).to_contain_text("wanted")
     page.goto(f"{site.url}/#/scaling?hours=1")
-    expect(page.get_by_role("img", name="at most 4 agents")).to_be_visible(timeout=60_000)
-    assert faults(page, "history", tmp_path, place=page.get_by_label("Moment")) == {}
+    chart = page.get_by_role("img", name="at most 4 agents")
+    expect(chart).to_be_visible(timeout=60_000)
+    assert faults(page, "history", tmp_path, place=chart) == {}
     assert [text for text in site.problems if "422" not in text] == []
 
 
