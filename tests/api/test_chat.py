@@ -209,6 +209,18 @@ async def test_the_commands_are_listed_for_completion(viewer: httpx.AsyncClient)
     }
 
 
+async def test_the_same_key_is_one_line(ada: httpx.AsyncClient) -> None:
+    """Sent again, by whoever did not see the answer, it is not said again."""
+    headers = {"Idempotency-Key": "once"}
+    first, second = [(await ada.post(MESSAGES, json={"text": "/status"}, headers=headers)).json() for _ in range(2)]
+    assert second["id"] == first["id"]
+    assert second["text"] == first["text"]
+    assert second["command"] == first["command"]
+    assert len((await messages(ada))["items"]) == 2
+    other = (await ada.post(MESSAGES, json={"text": "/status"}, headers={"Idempotency-Key": "twice"})).json()
+    assert other["id"] > first["id"]
+
+
 async def test_hostile_words_come_back_as_data(ada: httpx.AsyncClient) -> None:
     """JSON only, never a page: whoever shows it decides how."""
     text = "<img src=x onerror=alert(1)>\u202e\x1b[31m"

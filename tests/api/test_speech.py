@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
+import httpx
 import pytest
 from ag_ui.core import Event
 from pydantic import TypeAdapter
@@ -25,15 +26,15 @@ from ezaigent.testing import ModelServer, Reply, ToolCall, from_steps
 from ezaigent.wiring import Fleet, serve_api
 
 WORDS: Final = ", and then I look again".join(["First I look at the files"] * 8)
-STEPS: Final = [Reply(text=WORDS, tool_calls=(ToolCall("list_files", {}),)), "All done."]
+STEPS: Final[Sequence[Any]] = [Reply(text=WORDS, tool_calls=(ToolCall("list_files", {}),)), "All done."]
 _event: Final[TypeAdapter[Event]] = TypeAdapter(Event)
 
 
 @asynccontextmanager
-async def working(home: Path) -> AsyncGenerator[tuple[Inside, Path, ModelServer]]:
+async def working(home: Path, steps: Sequence[Any] = STEPS) -> AsyncGenerator[tuple[Inside, Path, ModelServer]]:
     """Serve a fleet whose one agent has a scripted model that takes its time."""
     repo = make_repository(home / "repo", {"README.md": "# Project\n"})
-    async with ModelServer(from_steps(STEPS), chunk_delay=0.02, latency=0.3) as models:
+    async with ModelServer(from_steps(steps), chunk_delay=0.02, latency=0.3) as models:
         settings = settings_for(home / "home", models.url).model_copy(update={"server": ServerSettings(rate=100_000)})
         async with Fleet.embedded(settings=settings, agents={"gpt": 1}) as fleet:
             accounts = Accounts(fleet.services.db)
@@ -78,23 +79,53 @@ async def test_who_asks_hears_a_model_speak_and_resumes_as_before(tmp_path: Path
         assert all(turn.stream for turn in models.turns)
 
 
+async def run(client: httpx.AsyncClient, text: str, to: str = "") -> list[Any]:
+    """Say a line in an AG-UI run, and return its events."""
+    line = {"id": text, "role": "user", "content": text}
+    answer = await client.post(f"/api/v1/agui{to}", json={"threadId": "t", "runId": "r", "messages": [line]})
+    frames = [frame for frame in answer.text.split("\n\n") if frame.startswith("data: ")]
+    return [_event.validate_json(frame.removeprefix("data: ")) for frame in frames]
+
+
+def words(events: list[Any]) -> list[tuple[str, str]]:
+    """Return who said what in a run."""
+    names: dict[str, str] = {}
+    texts: dict[str, str] = {}
+    for event in events:
+        if event.type.value == "TEXT_MESSAGE_START":
+            names[event.message_id], texts[event.message_id] = event.name, ""
+        elif event.type.value == "TEXT_MESSAGE_CONTENT":
+            texts[event.message_id] += event.delta
+    return [(names[one], texts[one]) for one in texts]
+
+
 async def test_an_agui_run_streams_the_words_of_its_task_once(tmp_path: Path) -> None:
     async with working(tmp_path) as (served, repo, models), served.client() as client:
-        line = {"id": "1", "role": "user", "content": f"/task Look --repo {repo} --profile gpt"}
-        body = {"threadId": "t", "runId": "r", "messages": [line]}
-        answer = await client.post("/api/v1/agui", json=body)
-        events = [
-            _event.validate_json(frame.removeprefix("data: "))
-            for frame in answer.text.split("\n\n")
-            if frame.startswith("data: ")
-        ]
-        messages: dict[str, str] = {}
-        for event in events:
-            if event.type.value == "TEXT_MESSAGE_CONTENT":
-                messages[event.message_id] = messages.get(event.message_id, "") + event.delta
-        assert list(messages.values())[1:] == [WORDS, "All done."]
+        events = await run(client, f"/task Look --repo {repo} --profile gpt")
+        assert words(events)[1:] == [("gpt-1", WORDS), ("gpt-1", "All done.")]
         assert events[-1].type.value == "RUN_FINISHED"
         assert models.turns[-1].stream
+
+
+@pytest.mark.parametrize("to", ["", "/gpt-1"])
+async def test_an_agui_run_that_writes_to_an_agent_ends_with_its_answer(tmp_path: Path, to: str) -> None:
+    looks = [ToolCall("list_files", {"path": "."}), ToolCall("list_files", {}), ToolCall("grep", {"pattern": "x"})]
+    steps: list[Any] = [*looks, Reply(text="Tabs from now on.", tool_calls=(looks[0],)), *looks, "All done."]
+    async with working(tmp_path, steps) as (served, repo, _), served.client() as client:
+        await client.post("/api/v1/tasks", json={"prompt": "Look", "repo": str(repo), "profile": "gpt"})
+        async with asyncio.timeout(20):
+            while not [one for one in (await client.get("/api/v1/chat/agents")).json()["items"] if one["task_id"]]:  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+        events = await run(client, "/tell gpt-1 use tabs", to)
+        assert words(events)[1:] == [("gpt-1", "Tabs from now on.")]
+        assert events[-1].type.value == "RUN_FINISHED"
+        for conversation in {"fleet", "gpt-1"} if not to else {"gpt-1"}:
+            kept = (await client.get("/api/v1/chat/messages", params={"conversation": conversation})).json()["items"]
+            assert kept[-1]["text"] == "Tabs from now on."
+        listed = (await client.get("/api/v1/chat/conversations")).json()["items"]
+        assert [one["name"] for one in listed] == ["fleet", "gpt-1"]
+        assert listed[1]["agent"]["status"] == "active"
+        assert listed[1]["agent"]["specialties"]
 
 
 def piece(text: str, start: int = 0, end: Any = "", attempt: int = 1, step: int = 0) -> Piece:
