@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import subprocess
 import sys
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -277,6 +278,50 @@ async def test_waiting_ends_when_the_server_does(tmp_path: Path, monkeypatch: py
             waiting = asyncio.create_task(use(client, "get_task", task_id=key, wait_seconds=25))
             await began.wait()
         assert (await waiting)["settled"] is False
+
+
+@pytest.mark.parametrize("words", [(), ("--agents", "1")])
+@pytest.mark.parametrize("number", [None, signal.SIGTERM, signal.SIGINT], ids=str)
+def test_the_command_ends_in_order_when_it_is_told_to(
+    tmp_path: Path, words: Sequence[str], number: signal.Signals | None
+) -> None:
+    """Whether the client closes its end, or it or a person sends a signal."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "ezaigent", "mcp", *words],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(tmp_path / "home"),
+    ) as process:
+        assert process.stdin
+        assert process.stdout
+        assert process.stderr
+        process.stdin.write(f"no message\n\n{json.dumps(HELLO)}\n")
+        process.stdin.flush()
+        assert json.loads(process.stdout.readline())["result"]["serverInfo"]["name"] == "ezaigent"
+        if number is None:
+            process.stdin.close()
+        else:
+            process.send_signal(number)
+        assert process.wait(60) == 0
+        assert process.stderr.read() == ""
+        assert process.stdout.read() == ""
+
+
+def test_what_the_client_sends_may_be_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "messages"
+    path.write_text(json.dumps(HELLO))  # without an end of the line
+    with path.open() as given:
+        done = subprocess.run(
+            [sys.executable, "-m", "ezaigent", "mcp"],
+            stdin=given,
+            capture_output=True,
+            text=True,
+            check=True,
+            env=environment(tmp_path / "home"),
+        )
+    assert (json.loads(done.stdout)["id"], done.stderr) == (1, "")
 
 
 def test_help_loads_neither_the_library_nor_the_server() -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import orjson
+from anyio import AsyncFile
 from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel import Server
 from mcp.server.stdio import stdio_server
@@ -22,6 +23,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
 from ezaigent.api.mcp.calling import Caller
+from ezaigent.api.mcp.lines import standard_input
 from ezaigent.api.mcp.tools import TOOLS, Tool
 from ezaigent.api.problems import Refusal
 
@@ -82,8 +84,11 @@ def _server(caller: Caller) -> Server[dict[str, Any]]:
 async def over_stdio(caller: Caller) -> None:
     """Serve on standard input and output until the client closes them."""
     server = _server(caller)
-    async with stdio_server() as (incoming, outgoing):
-        await server.run(incoming, outgoing, server.create_initialization_options())
+    with standard_input() as lines:
+        # The library's own reader cannot be cancelled; of what a file can do, it only asks for the next line.
+        given = cast("AsyncFile[str]", lines)
+        async with stdio_server(stdin=given) as (incoming, outgoing):
+            await server.run(incoming, outgoing, server.create_initialization_options())
 
 
 async def over_http(caller: Caller, scope: Scope, receive: Receive, send: Send) -> None:
