@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ async def here(tmp_path: Path) -> AsyncIterator[Inside]:
 
 
 @asynccontextmanager
-async def person(here: Inside, name: str) -> AsyncIterator[httpx.AsyncClient]:
+async def person(here: Inside, name: str) -> AsyncGenerator[httpx.AsyncClient]:
     """Sign in as a browser does."""
     async with here.stranger() as client:
         me = await client.post("/api/v1/session", json={"name": name, "password": PASSWORD})
