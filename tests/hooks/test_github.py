@@ -169,7 +169,7 @@ async def test_a_branch_that_is_another_one_there_is_not_overwritten(
     ids=str,
 )
 async def test_what_asks_for_nothing_is_ignored(
-    tmp_path: Path, hub: FakeGitHub, repo: Path, change: dict[str, str]
+    tmp_path: Path, hub: FakeGitHub, repo: Path, change: dict[str, Any]
 ) -> None:
     async with opened(tmp_path, hub, repo, agents=0) as door:
         answer = await deliver(door.stranger, labelled(WORK, **change))
@@ -277,7 +277,8 @@ async def test_ten_megabytes_are_refused_before_they_are_read(tmp_path: Path, hu
 
 
 async def test_without_the_settings_the_door_is_shut(tmp_path: Path, hub: FakeGitHub, repo: Path) -> None:
-    for more in ({"secret": None}, {"token": None}, {"repositories": []}):
+    closed: list[dict[str, Any]] = [{"secret": None}, {"token": None}, {"repositories": []}]
+    for more in closed:
         async with opened(tmp_path, hub, repo, agents=0, **more) as door:
             assert (await deliver(door.stranger, labelled(WORK))).status_code == 401
 

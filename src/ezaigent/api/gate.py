@@ -32,6 +32,7 @@ from ezaigent.api.problems import (
 )
 from ezaigent.api.throttle import Buckets
 from ezaigent.core.errors import EzAigentError
+from ezaigent.core.outside import FROM_AFAR
 from ezaigent.core.settings import ServerSettings
 
 COOKIE: Final = "ezaigent_session"
@@ -43,6 +44,8 @@ INSIDE_KEY: Final = "x-inside"
 
 _DECLARED: Final[dict[str, Access]] = {**SCOPES}
 _PROBES: Final = frozenset({"/healthz", "/readyz"})
+_PROXIED: Final = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via")
+"""Headers by which a proxy says that it is one."""
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 _STRANGERS: Final = (0.05, 0.5)
 """Parts of the rate of a caller: requests without a credential a second, and at once, from one address."""
@@ -88,6 +91,7 @@ class Gate:
             await send({"type": "websocket.close", "code": 1008})
             return
         if scope["path"] not in _PROBES:
+            FROM_AFAR.set(from_afar(scope))
             try:
                 scope["state"]["principal"] = await self._admit(scope)
             except Refusal as refusal:
@@ -196,6 +200,14 @@ def client(scope: Scope) -> str:
     return str(found[0]) if found else "unknown"
 
 
+def from_afar(scope: Scope) -> bool:
+    """Tell whether a request may come from another machine: over the network, or through a proxy on this one."""
+    headers = _headers(scope)
+    name = _host_name(headers.get("host", ""))
+    here = _is_loopback(client(scope)) and (name == "localhost" or _is_loopback(name))
+    return not here or any(name in headers for name in _PROXIED)
+
+
 def session_cookie(header: str) -> str | None:
     """Return the session's secret out of a Cookie header."""
     try:
@@ -217,6 +229,13 @@ def _host_name(host: str) -> str:
     if host.startswith("["):
         return host[1:].partition("]")[0].lower()
     return host.partition(":")[0].lower()
+
+
+def _is_loopback(name: str) -> bool:
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
 
 
 def _is_address(name: str) -> bool:

@@ -135,6 +135,8 @@ def read_target(url: str, inside: Inside) -> Target:
     if parts.fragment:
         raise UsageError(f"the URL of {host[:100]!r} has a part behind '#', which is never sent: leave it out")
     address = host_address(host, inside)
+    if "[" in parts.netloc and not isinstance(address, ipaddress.IPv6Address):
+        raise UsageError(f"{host[:100]!r} stands in brackets and is no IPv6 address")
     return Target(url, host, port or (443 if parts.scheme == "https" else 80), address)
 
 

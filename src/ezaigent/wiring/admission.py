@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ezaigent.core.errors import UsageError
+from ezaigent.core.outside import FROM_AFAR, Inside
 from ezaigent.core.settings import Settings
 from ezaigent.tasks import NewTask
 
@@ -12,12 +13,14 @@ async def admit(new: NewTask, settings: Settings) -> NewTask:
 
     A login in the repository's URL stays in the task, because the worker that takes it needs it; what is shown or
     logged of the task (``fleet.TaskView``, git's messages) leaves it out. Raises ``UsageError`` for an unknown profile
-    and for a repository or base that cannot be used, ``UnavailableError`` for a repository that cannot be reached.
+    and for a repository or base that cannot be used, such as a URL that leads into this network while somebody far
+    away asks, ``UnavailableError`` for a repository that cannot be reached.
     """
     from ezaigent.agents import load_profiles
     from ezaigent.workspaces import check_repository
 
     if new.profile is not None and new.profile not in (known := load_profiles(settings)):
         raise UsageError(f"no profile {new.profile!r}; known: {', '.join(sorted(known))}")
-    await check_repository(new.repo, new.base)
+    inside = Inside.read(settings.server.internal) if FROM_AFAR.get() else None
+    await check_repository(new.repo, new.base, inside=inside)
     return new

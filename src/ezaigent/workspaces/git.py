@@ -139,6 +139,8 @@ class Git:
         data: bytes = b"",
         network: bool = False,
         credential: Credential | None = None,
+        flags: Sequence[str] = (),
+        ssh: str = "",
         timeout: float | None = None,
         ok: Sequence[int] = (0,),
     ) -> GitResult:
@@ -147,11 +149,12 @@ class Git:
         ``at`` is the git folder, named to git explicitly: nothing that lies in a work tree is searched for or
         trusted. ``tree`` is the work tree and ``index`` the index file to use. ``network`` keeps the person's own
         configuration. ``credential`` answers git's questions for a login without showing on any command line.
+        ``flags`` are further options of git, ``ssh`` those of ssh.
 
         Raises ``GitFailed`` when the exit code is not among ``ok`` (empty: any code is fine), ``UnavailableError``
         when git is missing, or when it took longer than ``timeout`` seconds. Cancelling ends the command.
         """
-        argv: list[str | bytes] = ["git", *config_flags()]
+        argv: list[str | bytes] = ["git", *config_flags(), *flags]
         if credential is not None:
             argv += ["-c", "credential.helper="]  # ours is for this command; no helper may keep it
         if at is not None:
@@ -161,7 +164,7 @@ class Git:
         argv += [os.fspath(word) for word in words]
         env = self._environment(network=network, credential=credential)
         if network and "GIT_SSH" not in env:
-            env["GIT_SSH_COMMAND"] = f"{await self._ssh(env)} -o BatchMode=yes -o ConnectTimeout=30"
+            env["GIT_SSH_COMMAND"] = f"{await self._ssh(env)} -o BatchMode=yes -o ConnectTimeout=30{ssh}"
         if index is not None:
             env["GIT_INDEX_FILE"] = str(index)
         limit = timeout or (NETWORK_TIMEOUT if network else LOCAL_TIMEOUT)

@@ -6,8 +6,10 @@ import re
 from dataclasses import replace
 
 from ezaigent.core.errors import UsageError
+from ezaigent.core.outside import Inside
 from ezaigent.workspaces.credentials import Credential
 from ezaigent.workspaces.git import Git, GitFailed
+from ezaigent.workspaces.guarding import Pin, pin
 from ezaigent.workspaces.mirrors import parse_refs, unknown_base, unreachable
 from ezaigent.workspaces.models import RepositoryInfo
 from ezaigent.workspaces.repository import Repository, locate
@@ -24,19 +26,23 @@ def known_login(repository: Repository) -> Repository:
     return replace(repository, credential=_logins.get(repository.url))
 
 
-async def check_repository(repo: str, base: str | None = None, *, git: Git | None = None) -> RepositoryInfo:
+async def check_repository(
+    repo: str, base: str | None = None, *, git: Git | None = None, inside: Inside | None = None
+) -> RepositoryInfo:
     """Look whether ``repo`` can be read and has ``base`` (a branch, tag or commit; None: its default branch).
 
     Raises ``UsageError`` for what is no repository or has no such base, naming near matches, and ``UnavailableError``
-    when it cannot be reached. A commit id of a repository on another machine is looked for when the task is opened.
+    when it cannot be reached. With ``inside`` a URL must lead to the public internet, or to what that admits, and no
+    redirect is followed. A commit id of a repository on another machine is looked for when the task is opened.
     """
     git = git or Git()
     await git.version()
     repository = known_login(await locate(repo, git))
+    guard = Pin() if inside is None else await pin(repository, inside)
     try:
         asked = await git.run(
             "ls-remote", "--symref", "--quiet", "--", repository.url,
-            network=repository.network, credential=repository.credential,
+            network=repository.network, credential=repository.credential, flags=guard.flags, ssh=guard.ssh,
         )  # fmt: skip
     except GitFailed as error:
         raise unreachable(repository, error) from None
