@@ -8,7 +8,7 @@ BIN    := $(VENV)/bin
 PYTHON ?= python3
 UV     := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
 JOBS   ?= auto
-BENCH  ?= queue journal agents start autoscaler governor api
+BENCH  ?= queue journal agents start autoscaler governor api chat
 
 .PHONY: help setup demo ui up test check fix bench build lock clean
 

@@ -225,6 +225,8 @@ async def test_the_same_message_is_taken_once_also_at_the_same_time(served: Insi
     line = says("/task Do it --repo /srv/none", "once")
     first, second = await asyncio.gather(stream(served, line), stream(served, line))
     assert first[1].message_id == second[1].message_id
+    other = await stream(served, {**says("/queue", "once"), "threadId": "another"})
+    assert other[1].message_id != first[1].message_id
     assert len(await served.fleet.services.queue.list()) <= 1
 
 

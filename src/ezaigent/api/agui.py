@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
@@ -106,7 +107,9 @@ class AguiRun:
 
     async def _say(self) -> Reply:
         assert self._line is not None
-        key, text = self._line
+        message_id, text = self._line
+        said = f"{self._given.thread_id}\n{message_id}"  # clients may count their messages anew in each thread
+        key = f"agui:{hashlib.sha256(said.encode()).hexdigest()[:32]}"
         may_change = self._caller.access >= Access.OPERATE
         return await self._on.chat.say(text, by=self._caller.name, to=self._to, may_change=may_change, key=key)
 

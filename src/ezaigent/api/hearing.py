@@ -66,7 +66,7 @@ class Hearing:
         ear = Ear(task_id, agent)
         self._ears.add(ear)
         self._changed.set()
-        if self._running is None:
+        if self._running is None or self._running.done():
             self._running = asyncio.create_task(self._run(), name="hearing")
         try:
             yield ear
