@@ -6,6 +6,7 @@ import runpy
 import shutil
 import sys
 from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -102,23 +103,28 @@ def kill(process: Any) -> None:
 @pytest.fixture
 def site(tmp_path: Path, browser: Browser, built: None) -> Generator[Site]:
     """A fresh server with three mechanics, on which nobody has an account yet."""
-    yield from _site(tmp_path, browser, "--agents", "3")
+    with sited(tmp_path, browser, "--agents", "3") as made:
+        yield made
 
 
 @pytest.fixture
 def scaled_site(tmp_path: Path, browser: Browser, built: None) -> Generator[Site]:
     """The same, but the autoscaler says how many mechanics there are."""
-    yield from _site(tmp_path, browser)
+    with sited(tmp_path, browser) as made:
+        yield made
 
 
 @pytest.fixture
 def budgeted_site(tmp_path: Path, browser: Browser, built: None) -> Generator[Site]:
     """The same with a cap for a day, and a key for one provider."""
     given = {"EZAIGENT_COSTS__DAILY_BUDGET_USD": "5", "MISTRAL_API_KEY": "sk-never-shown"}
-    yield from _site(tmp_path, browser, "--agents", "1", **given)
+    with sited(tmp_path, browser, "--agents", "1", **given) as made:
+        yield made
 
 
-def _site(tmp_path: Path, browser: Browser, *words: str, **more: str) -> Generator[Site]:
+@contextmanager
+def sited(tmp_path: Path, browser: Browser, *words: str, **more: str) -> Generator[Site]:
+    """Run a server with these words and variables, and a browser before it."""
     with running(tmp_path / "home", *words, **more) as (process, said):
         context = browser.new_context(viewport={"width": WIDE[0], "height": WIDE[1]}, reduced_motion="reduce")
         yield Site(said["url"], said["setup_url"], process, build(tmp_path), browser, context, [])

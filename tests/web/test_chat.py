@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 import pytest
-from playwright.sync_api import Page, expect
-from tests.web.conftest import Site, kill
+from playwright.sync_api import Browser, Page, expect
+from tests.web.conftest import Site, kill, sited
 from tests.web.looking import faults
 
+from ezaigent.testing import ModelServer, Reply, ToolCall, from_steps
+
 pytestmark = pytest.mark.timeout(300)
+
+WORDS: Final = ", and then I look again".join(["First I look at the files"] * 12)
 
 RECOGNISER = """
 window.SpeechRecognition = class {
@@ -133,3 +142,55 @@ def test_a_line_for_every_agent_at_work_and_a_lost_connection(site: Site) -> Non
     expect(page.locator("[data-away]")).to_be_visible(timeout=15_000)
     page.get_by_role("textbox", name="To every agent at work").fill("Anybody?")
     expect(page.get_by_role("button", name="Send")).to_be_disabled()
+
+
+@contextmanager
+def slow_model() -> Iterator[str]:
+    """Serve, from a thread, a model that speaks slowly; yield its address."""
+    steps = [Reply(text=WORDS, tool_calls=(ToolCall("list_files", {}),)), "All done."]
+    ready, over = threading.Event(), threading.Event()
+    found: list[str] = []
+
+    async def serve() -> None:
+        async with ModelServer(from_steps(steps), chunk_delay=0.1, latency=0.3) as models:
+            found.append(models.url)
+            ready.set()
+            await asyncio.to_thread(over.wait)
+
+    thread = threading.Thread(target=lambda: asyncio.run(serve()))
+    thread.start()
+    try:
+        assert ready.wait(30)
+        yield found[0]
+    finally:
+        over.set()
+        thread.join()
+
+
+def test_an_agent_is_read_while_its_model_speaks(tmp_path: Path, browser: Browser, built: None) -> None:
+    with slow_model() as url:
+        given = {
+            "EZAIGENT_PROVIDERS__OPENAI__BASE_URL": f"{url}/openai/v1",
+            "OPENAI_API_KEY": "test-key",
+            "EZAIGENT_FLEET__POOLS": '{"gpt": 1}',
+        }
+        with sited(tmp_path, browser, **given) as site:
+            page = site.set_up()
+            page.goto(f"{site.url}/#/chat?with=gpt-1")
+            expect(page.get_by_role("region", name="Profile of gpt-1")).to_contain_text("idle")
+            other = site.page()
+            other.goto(f"{site.url}/#/tasks")
+            expect(other.locator("[data-connection]")).to_have_attribute("data-connection", "live")
+            task = site.submit(other, "Look at the files")
+            saying = page.locator("[data-saying]")
+            expect(saying).to_contain_text("First I look at the files, and then", timeout=60_000)
+            expect(saying).not_to_contain_text(WORDS)
+            other.goto(f"{site.url}/#/tasks/{task}?part=log")
+            expect(other.get_by_role("region", name="What gpt-1 is saying")).to_contain_text("look again")
+            expect(saying).to_have_count(0, timeout=60_000)
+            expect(other.get_by_role("table", name="Log of the task")).to_contain_text("task.done", timeout=60_000)
+            metrics = page.evaluate("fetch('/metrics').then((answer) => answer.text())")
+            streams = re.search(r"^ezaigent_event_streams(?:_open)? (\d+)", metrics, re.MULTILINE)
+            assert streams
+            assert int(streams[1]) == 1, "the browser still has one connection"
+            assert site.problems == []

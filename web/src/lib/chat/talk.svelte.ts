@@ -2,6 +2,7 @@ import { announcer } from '$lib/announce.svelte';
 import { body, http, idempotencyKey, Problem } from '$lib/api/client';
 import type { ChatMessage, Confirmation, FleetEvent, Reply } from '$lib/api/types';
 import { live } from '$lib/live/live.svelte';
+import { Saying } from '$lib/live/saying.svelte';
 import { aloud } from './voice.svelte';
 
 const PAGE = 60;
@@ -18,6 +19,8 @@ export class Talk {
   older = $state(false);
   /** What the agent does since it was last spoken to; empty while it does nothing. */
   doing = $state('');
+  /** What the agent's model is saying right now. */
+  readonly saying: Saying;
 
   #cursor: number | null = null;
   #reading: Promise<void> | null = null;
@@ -25,10 +28,12 @@ export class Talk {
 
   constructor(name: string) {
     this.name = name;
+    this.saying = new Saying((one) => one.agent === name);
   }
 
   attach(): () => void {
     const stops = [live.listen((events) => this.#take(events)), live.onRefresh(() => this.read())];
+    if (this.name !== 'fleet') stops.push(this.saying.attach());
     this.read();
     return () => stops.forEach((stop) => stop());
   }

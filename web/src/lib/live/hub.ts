@@ -1,10 +1,11 @@
 import type { FleetEvent } from '$lib/api/types';
-import { PAINT_EVERY, type Connection, type FromHub, type ToHub } from './protocol';
+import { PAINT_EVERY, type Connection, type FromHub, type Speech, type ToHub } from './protocol';
 import { messages } from './sse';
 
 const QUIET = 2_500; // milliseconds without a byte after which the server is asked whether it is there
 const PROBE = 1_500; // milliseconds that its answer may take: together a loss is told within 5 s
 const LONGEST_WAIT = 5_000;
+const DEAF_AFTER = 3_000; // milliseconds without a tab that listens before models are no longer heard
 const CLOSE_AFTER = 5_000; // milliseconds without a tab before the stream is closed
 
 /** The one connection of a browser: reads the event stream and hands it to every tab, at most ten times a second. */
@@ -18,10 +19,16 @@ export class Hub {
   #flush: ReturnType<typeof setTimeout> | undefined;
   #stop: AbortController | undefined;
   #closing: ReturnType<typeof setTimeout> | undefined;
+  #hearers = new Set<MessagePort>();
+  #hearing = false;
+  #said: Speech[] = [];
+  #turn: AbortController | undefined;
+  #turning: ReturnType<typeof setTimeout> | undefined;
 
   attach(port: MessagePort): void {
     port.onmessage = (message: MessageEvent<ToHub>) => {
       if (message.data.type === 'bye') this.#leave(port);
+      else if (message.data.type === 'hear') this.#listen(port, message.data.wanted);
       else this.#join(port, message.data.after);
     };
     port.start();
@@ -36,7 +43,24 @@ export class Hub {
     this.#tell(port, this.#status());
   }
 
+  /** Open the stream anew, behind the last event, when the first tab listens to models or the last one has left. */
+  #listen(port: MessagePort, wanted: boolean): void {
+    if (wanted) this.#hearers.add(port);
+    else this.#hearers.delete(port);
+    clearTimeout(this.#turning);
+    const any = this.#hearers.size > 0;
+    if (any === this.#hearing) return;
+    this.#turning = setTimeout(
+      () => {
+        this.#hearing = any;
+        this.#turn?.abort();
+      },
+      any ? 0 : DEAF_AFTER,
+    );
+  }
+
   #leave(port: MessagePort): void {
+    this.#listen(port, false);
     this.#tabs.delete(port);
     if (this.#tabs.size > 0) return;
     this.#closing = setTimeout(() => {
@@ -51,8 +75,10 @@ export class Hub {
     let wait = 250;
     while (!stop.signal.aborted) {
       const began = Date.now();
+      const turn = new AbortController();
+      this.#turn = turn;
       try {
-        await this.#read(stop.signal);
+        await this.#read(AbortSignal.any([stop.signal, turn.signal]));
       } catch (error) {
         if (error instanceof SignedOut) {
           this.#become('signed-out');
@@ -60,6 +86,7 @@ export class Hub {
         }
       }
       if (stop.signal.aborted) break;
+      if (turn.signal.aborted) continue;
       this.#become('lost');
       wait = Date.now() - began > 10_000 ? 250 : Math.min(LONGEST_WAIT, wait * 2);
       await new Promise((resume) => setTimeout(resume, wait * (0.5 + Math.random() / 2)));
@@ -74,7 +101,11 @@ export class Hub {
     const headers: Record<string, string> = { Accept: 'text/event-stream' };
     if (this.#last !== null) headers['Last-Event-ID'] = String(this.#last);
     const opening = setTimeout(() => silent.abort(), QUIET + PROBE);
-    const answer = await fetch('/api/v1/events', { headers, signal, cache: 'no-store' });
+    const answer = await fetch(`/api/v1/events${this.#hearing ? '?speech=true' : ''}`, {
+      headers,
+      signal,
+      cache: 'no-store',
+    });
     clearTimeout(opening);
     if (answer.status === 401 || answer.status === 403) throw new SignedOut();
     if (!answer.ok || answer.body === null) throw new Error(`the event stream answered ${answer.status}`);
@@ -118,14 +149,23 @@ export class Hub {
       this.#send({ type: 'resync' });
       return;
     }
-    const parsed = readEvent(data);
-    if (parsed === null) return;
-    this.#pending.push(parsed);
+    if (event === 'speech') {
+      const piece = readPiece(data);
+      if (piece === null) return;
+      this.#said.push(piece);
+    } else {
+      const parsed = readEvent(data);
+      if (parsed === null) return;
+      this.#pending.push(parsed);
+    }
     this.#flush ??= setTimeout(() => {
       const events = this.#pending;
+      const pieces = this.#said;
       this.#pending = [];
+      this.#said = [];
       this.#flush = undefined;
-      this.#send({ type: 'events', events, heard: this.#heard ?? Date.now() });
+      if (pieces.length) for (const port of this.#hearers) this.#tell(port, { type: 'speech', pieces });
+      if (events.length) this.#send({ type: 'events', events, heard: this.#heard ?? Date.now() });
     }, PAINT_EVERY);
   }
 
@@ -153,6 +193,15 @@ function headOf(data: string): number | null {
   try {
     const mark = JSON.parse(data) as { head?: unknown };
     return typeof mark.head === 'number' ? mark.head : null;
+  } catch {
+    return null;
+  }
+}
+
+function readPiece(data: string): Speech | null {
+  try {
+    const value = JSON.parse(data) as Partial<Speech>;
+    return typeof value.run_id === 'string' && typeof value.text === 'string' ? (value as Speech) : null;
   } catch {
     return null;
   }

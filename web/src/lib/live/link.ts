@@ -23,6 +23,10 @@ export class Link {
     this.#say({ type: 'hello', after: this.#after() });
   }
 
+  hear(wanted: boolean): void {
+    this.#say({ type: 'hear', wanted });
+  }
+
   bye(): void {
     this.#say({ type: 'bye' });
   }

@@ -1,7 +1,7 @@
 import type { FleetEvent } from '$lib/api/types';
 import { announcer } from '$lib/announce.svelte';
 import { Link } from './link';
-import type { Connection, FromHub } from './protocol';
+import type { Connection, FromHub, Speech } from './protocol';
 
 type Listener = (events: readonly FleetEvent[]) => void;
 
@@ -20,6 +20,7 @@ class Live {
   #link: Link | undefined;
   #last: number | null = null;
   #listeners = new Set<Listener>();
+  #hearers = new Set<(pieces: readonly Speech[]) => void>();
   #refreshers = new Set<() => void>();
 
   start(): void {
@@ -29,6 +30,7 @@ class Live {
         () => this.#last,
       );
     else this.#link.hello();
+    if (this.#hearers.size > 0) this.#link.hear(true);
   }
 
   stop(): void {
@@ -42,6 +44,16 @@ class Live {
   listen(listener: Listener): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
+  }
+
+  /** Call `hearer` with what models say, while they say it; returns the way to end that. */
+  hear(hearer: (pieces: readonly Speech[]) => void): () => void {
+    this.#hearers.add(hearer);
+    if (this.#hearers.size === 1) this.#link?.hear(true);
+    return () => {
+      this.#hearers.delete(hearer);
+      if (this.#hearers.size === 0) this.#link?.hear(false);
+    };
   }
 
   /** Call `then` when all that is shown must be read anew: after connecting, and when events were skipped. */
@@ -58,6 +70,8 @@ class Live {
       this.#last = fresh.at(-1)?.seq ?? this.#last;
       this.recent = [...this.recent, ...fresh].slice(-KEPT);
       for (const listener of this.#listeners) listener(fresh);
+    } else if (message.type === 'speech') {
+      for (const hearer of this.#hearers) hearer(message.pieces);
     } else if (message.type === 'resync') {
       this.#last = null;
       this.#refresh();
