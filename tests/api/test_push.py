@@ -74,6 +74,17 @@ async def test_a_browser_that_is_gone_is_forgotten_at_the_trial(here: Inside, se
         assert (await ada.get("/api/v1/push")).json()["items"] == []
 
 
+async def test_a_person_who_comes_again_under_the_same_name_has_none_of_the_old_browsers(
+    here: Inside, service: PushService
+) -> None:
+    async with person(here, "ada") as ada:
+        assert (await ada.post("/api/v1/push", json=browser(service, "old"))).status_code == 201
+    await here.accounts.remove_user("ada", by="test", address="test")
+    await here.accounts.add_user("ada", PASSWORD, "viewer", by="test", address="test")
+    async with person(here, "ada") as ada:
+        assert (await ada.get("/api/v1/push")).json()["items"] == []
+
+
 async def test_a_program_has_no_browser(here: Inside, service: PushService) -> None:
     async with here.client() as client:
         for answer in (await client.get("/api/v1/push"), await client.post("/api/v1/push", json=browser(service, "x"))):

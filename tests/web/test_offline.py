@@ -172,6 +172,32 @@ def test_what_the_server_refuses_later_is_kept_with_its_reason(site: Site, tmp_p
         assert titles(page) == []
 
 
+def test_a_message_written_without_the_server_is_kept_and_its_fate_told(site: Site, tmp_path: Path) -> None:
+    """Its agent has no task any more when the server is back, which is said in place of losing it."""
+    page = site.set_up()
+    ready(page)
+    page.route("**/api/v1/agents", hold_busy)
+    page.reload()
+    page.get_by_role("button", name="Write to mechanic-1").click()
+    kill(site.process)
+    page.get_by_role("dialog").get_by_label("Message").fill("Mind the gap.")
+    page.get_by_role("dialog").get_by_role("button", name="Send").click()
+    expect(page.locator("[data-outbox]")).to_contain_text("To mechanic-1")
+    expect(page.locator("[data-outbox]")).to_contain_text("Mind the gap.")
+    with back(site, tmp_path):
+        connected(page)
+        expect(page.locator("[data-outbox]").get_by_role("alert")).to_contain_text("has no task now")
+
+
+def hold_busy(route: Any) -> None:
+    """Show the agents as if each had a task, so that they can be written to."""
+    answer = route.fetch()
+    agents = answer.json()
+    for agent in agents["items"]:
+        agent["task_id"] = "0" * 16
+    route.fulfill(response=answer, json=agents)
+
+
 def test_no_command_that_takes_something_away_waits(site: Site) -> None:
     page = site.set_up()
     ready(page)

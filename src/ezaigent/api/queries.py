@@ -24,6 +24,7 @@ _arrive = Sql("DELETE FROM arrivals WHERE id = $1 AND expires_at > {now} RETURNI
 _forget_arrivals = Sql("DELETE FROM arrivals WHERE expires_at <= {now}")
 _admins = Sql("SELECT name FROM users WHERE role = 'admin' ORDER BY name {for_update}")
 _end_sessions = Sql('DELETE FROM sessions WHERE "user" = $1')
+_end_notifications = Sql('DELETE FROM subscriptions WHERE "user" = $1')
 _revoke_all = Sql("DELETE FROM tokens WHERE owner = $1")
 
 _add_session = BulkInsert(tables.sessions, ("id", "user", "created_at", "expires_at"))
@@ -74,6 +75,7 @@ def remove_user(conn: Connection, name: str) -> bool:
     """Remove a user with its sessions and tokens; return whether there was one."""
     _end_sessions.run(conn, name)
     _revoke_all.run(conn, name)
+    _end_notifications.run(conn, name)
     return _remove_user.run(conn, name) == 1
 
 

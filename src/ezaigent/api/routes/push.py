@@ -10,7 +10,7 @@ from pydantic import Field
 from ezaigent.api.access import Access, Principal
 from ezaigent.api.backstage import Caller, On
 from ezaigent.api.gate import needs
-from ezaigent.api.models import Given, Listing, Text
+from ezaigent.api.models import DESCRIBED, Given, Listing, Text
 from ezaigent.api.problems import FORBIDDEN, Refusal, documented
 from ezaigent.push import NoteKind, Outcome, Subscription
 
@@ -47,6 +47,7 @@ class SubscriptionChange(Given):
 class SubscriptionList(Listing[Subscription]):
     """The caller's browsers."""
 
+    model_config = DESCRIBED
     public_key: str
     """What a browser subscribes with, as ``applicationServerKey``."""
 
@@ -92,5 +93,5 @@ async def try_notification(key: Key, on: On, caller: Caller) -> Outcome:
 def _person(caller: Principal) -> str:
     """Return the person who is signed in: a program has no browser."""
     if caller.via != "session" or caller.user is None:
-        raise Refusal(FORBIDDEN, "notifications are for browsers of people: sign in with name and password")
+        raise Refusal(FORBIDDEN, "notifications are for browsers of people: sign in")
     return caller.user
