@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Generic, Literal, TypeVar
+from typing import Annotated, Any, Final, Generic, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
@@ -33,23 +33,31 @@ class Given(BaseModel):
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
 
+DESCRIBED: Final = ConfigDict(use_attribute_docstrings=True)
+PLAIN: Final = ConfigDict(use_attribute_docstrings=False)
+"""For generic models: looking for the source of each ``Listing[…]`` takes a quarter of a second of every start."""
+
+
 class Shown(BaseModel):
     """Part of an answer."""
 
-    model_config = ConfigDict(use_attribute_docstrings=True)
+    model_config = DESCRIBED
 
 
 class Page(Shown, Generic[T]):
     """Part of a long list."""
 
+    model_config = PLAIN
     items: list[T]
-    next: str | None = None
-    """Give it as ``cursor`` to go on; null at the end. A page may be short, even empty, before the end."""
+    next: str | None = Field(
+        None, description="Give it as `cursor` to go on; null at the end. A page may be short, even empty, before that."
+    )
 
 
 class Listing(Shown, Generic[T]):
     """A whole list."""
 
+    model_config = PLAIN
     items: list[T]
 
 

@@ -28,7 +28,11 @@ class _Loader(Settings, BaseSettings):
     """The settings plus where they are read from; only this file knows it."""
 
     model_config = SettingsConfigDict(
-        env_prefix="EZAIGENT_", env_nested_delimiter="__", extra="forbid", nested_model_default_partial_update=True
+        env_prefix="EZAIGENT_",
+        env_nested_delimiter="__",
+        extra="forbid",
+        nested_model_default_partial_update=True,
+        use_attribute_docstrings=False,  # Settings has them; looking for this class's own takes 20 ms
     )
 
     @classmethod
@@ -109,6 +113,8 @@ def _explain(error: ValidationError, values: Mapping[str, Any], path: Path | Non
     if first["type"] == "value_error":  # a section whose values contradict each other, already told in one line
         text = " and ".join(first["msg"].removeprefix("Value error, ").splitlines())
         return f"setting {name!r} is wrong (from {source}): {text}"
-    secret = loc[0] in {"providers", "database_url", "redis_url"} or any(word in name for word in ("key", "token", "secret"))
+    secret = loc[0] in {"providers", "database_url", "redis_url"} or any(
+        word in name for word in ("key", "token", "secret")
+    )
     value = "" if secret else f", got {first.get('input')!r}"
     return f"setting {name!r} is wrong (from {source}): {first['msg'].lower()}{value}"
