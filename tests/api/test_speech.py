@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -21,7 +21,7 @@ from ezaigent.api.agui_speech import Speech
 from ezaigent.api.hearing import Hearing
 from ezaigent.core.events import Event as Fact
 from ezaigent.core.settings import ServerSettings
-from ezaigent.live import SPEECH, MemoryBus, Piece
+from ezaigent.live import SPEECH, Audience, LiveBus, Piece, open_bus
 from ezaigent.testing import ModelServer, Reply, ToolCall, from_steps
 from ezaigent.wiring import Fleet, serve_api
 
@@ -171,8 +171,14 @@ def test_words_are_told_once_whatever_was_lost(told: list[Piece | Fact], message
     assert not open_
 
 
-async def test_a_listener_is_announced_while_it_listens_and_slow_ones_are_bounded() -> None:
-    bus = MemoryBus()
+@pytest.fixture(params=["memory", pytest.param("redis", marks=pytest.mark.redis)])
+async def bus(request: pytest.FixtureRequest) -> AsyncIterator[LiveBus]:
+    opened = await open_bus(None if request.param == "memory" else request.getfixturevalue("redis_database"))
+    yield opened
+    await opened.close()
+
+
+async def test_a_listener_is_announced_while_it_listens_and_slow_ones_are_bounded(bus: LiveBus) -> None:
     hearing = Hearing(bus)
 
     async def announced(*wanted: dict[str, Any]) -> None:
@@ -198,5 +204,7 @@ async def test_a_listener_is_announced_while_it_listens_and_slow_ones_are_bounde
                 await asyncio.sleep(0.05)
                 taken = ear.take()
         assert len(taken) <= 200
+        assert await Audience(bus).wants("t", "gpt-1")
+        assert not await Audience(bus).wants("t", "gpt-2")
     await hearing.aclose()
-    await bus.close()
+    assert not await Audience(bus).wants("t", "gpt-1")

@@ -16,6 +16,7 @@ from ezaigent.chat.carrying import Carrier, Done, Ready
 from ezaigent.chat.commands import Command, harmless
 from ezaigent.chat.known import Known
 from ezaigent.chat.models import FLEET, KEPT, ChatMessage, Confirmation, NewChatMessage, Reply
+from ezaigent.chat.present import Present
 from ezaigent.chat.understanding import Understood, interpret
 from ezaigent.core.errors import EzAigentError, NotFoundError, UsageError
 from ezaigent.tasks import post_message
@@ -47,7 +48,6 @@ class Chat:
         self._queue = queue
         self._fleet = fleet
         self._interpreter = interpreter
-        self._carrier = Carrier(queue, fleet)
         self._keys: dict[tuple[str, str, str], asyncio.Lock] = {}
 
     async def say(
@@ -97,10 +97,11 @@ class Chat:
         if len(line) > _LONGEST:
             raise UsageError(f"the message has {len(line)} characters; {_LONGEST} are the most, use ezaigent plan FILE")
         conversation = _named(to)
-        agent = None if conversation == FLEET else await private.find(conversation, self._fleet)
+        fleet = Present(self._fleet)
+        agent = None if conversation == FLEET else await private.find(conversation, fleet)
         said = NewChatMessage(conversation=conversation, role="person", author=by, text=line, data=data)
         try:
-            reply, done = await self._answer(line, by=by, agent=agent, repo=repo, may_change=may_change)
+            reply, done = await self._answer(line, fleet, by=by, agent=agent, repo=repo, may_change=may_change)
         except EzAigentError as error:
             reply, done = Reply(conversation=conversation, text=str(error), ok=False), None
         return await self._kept(said, reply, done)
@@ -147,44 +148,45 @@ class Chat:
 
     async def known(self) -> Known:
         """Return the names that people may use."""
-        agents = await self._fleet.agents()
-        return Known(tuple(agent.name for agent in agents), tuple(self._fleet.profiles()))
+        return await _known(self._fleet)
 
     # ------------------------------------------------------------------------------------------ the answer
 
     async def _answer(
-        self, line: str, *, by: str, agent: AgentFacts | None, repo: str | None, may_change: bool
+        self, line: str, fleet: FleetDoor, *, by: str, agent: AgentFacts | None, repo: str | None, may_change: bool
     ) -> tuple[Reply, Done | None]:
         conversation = agent.name if agent else FLEET
         yes = _YES.fullmatch(line)
         if yes is not None:
-            return await self._confirmed(conversation, by, yes["token"], may_change=may_change)
-        await self._db.write(lambda conn: queries.void(conn, conversation, by))
+            return await self._confirmed(conversation, fleet, by, yes["token"], may_change=may_change)
+        if await self._db.read(lambda conn: queries.waiting(conn, by)):  # most often nothing does: a write less
+            await self._db.write(lambda conn: queries.void(conn, conversation, by))
         if _NO.fullmatch(line):
             return Reply(conversation=conversation, text="nothing was done", source="reply"), None
         # What a model reads costs money: it is asked only for those who may spend some.
         asked = None if (agent and agent.task_id) or not may_change else self._interpreter
-        found = await interpret(line, await self.known(), asked)
+        found = await interpret(line, await _known(fleet, line), asked)
         command = found.command
         if agent is not None:
             command = private.for_agent(command, agent, line, exact=found.source == "slash")
         if command is None:
-            return await self._not_understood(line, found, agent)
+            return await self._not_understood(line, found, fleet, agent)
         if not may_change and not harmless(command):
             text = "you may look, not change; ask an operator of this fleet"
             return Reply(conversation=conversation, text=text, ok=False, source=found.source), None
-        ready = await self._carrier.ready(command, source=found.source, guessed=found.guessed, repo=repo)
+        carrier = Carrier(self._queue, fleet)
+        ready = await carrier.ready(command, source=found.source, guessed=found.guessed, repo=repo)
         if ready.ask:
             return await self._asked(ready, conversation, by, found), None
-        done = await self._carrier.carry(ready, by=by)
+        done = await carrier.carry(ready, by=by)
         return _told(conversation, done, ready.command, found.source), done
 
     async def _not_understood(
-        self, line: str, found: Understood, agent: AgentFacts | None
+        self, line: str, found: Understood, fleet: FleetDoor, agent: AgentFacts | None
     ) -> tuple[Reply, Done | None]:
         conversation = agent.name if agent else FLEET
         if agent is not None and found.source != "slash" and private.asks_about(line):
-            text, data = await private.facts(agent, self._queue, self._fleet)
+            text, data = await private.facts(agent, self._queue, fleet)
             return Reply(conversation=conversation, text=text, data=data, source="agent"), None
         meant = f"; did you mean {' or '.join(found.suggestions)}?" if found.suggestions else ""
         text = f"{found.remark}{meant}" if found.source != "slash" else found.remark
@@ -213,7 +215,7 @@ class Chat:
         )
 
     async def _confirmed(
-        self, conversation: str, by: str, token: str | None, *, may_change: bool
+        self, conversation: str, fleet: FleetDoor, by: str, token: str | None, *, may_change: bool
     ) -> tuple[Reply, Done | None]:
         """Carry out what was asked last; taking it from the store is what makes it good for once only."""
         if not may_change:
@@ -226,7 +228,7 @@ class Chat:
             ready = Ready.model_validate_json(found)
         except ValidationError:  # written by another version
             return Reply(conversation=conversation, text="say it again, please", ok=False, source="reply"), None
-        done = await self._carrier.carry(ready, by=by)
+        done = await Carrier(self._queue, fleet).carry(ready, by=by)
         return _told(conversation, done, ready.command, "reply"), done
 
     # ------------------------------------------------------------------------------------------ keeping
@@ -250,6 +252,12 @@ class Chat:
             return queries.keep(conn, answer.model_copy(update={"data": {**data, "answers": line.id}})).id
 
         return reply.model_copy(update={"id": await self._db.write(write)})
+
+
+async def _known(fleet: FleetDoor, line: str = "") -> Known:
+    """Return the names that ``line`` may use; a slash command without a word behind it names nobody."""
+    agents = () if line.startswith("/") and len(line.split()) == 1 else await fleet.agents()
+    return Known(tuple(agent.name for agent in agents), tuple(fleet.profiles()))
 
 
 def _named(to: str) -> str:
