@@ -27,8 +27,10 @@ def back(site: Site, tmp_path: Path) -> Generator[None]:
 
 def ready(page: Page) -> None:
     """Wait until the page is kept and the worker has it."""
-    page.evaluate("navigator.serviceWorker.ready.then(() => true)")
-    page.wait_for_function("navigator.serviceWorker.controller !== null")
+    page.evaluate(
+        """navigator.serviceWorker.ready.then(() => navigator.serviceWorker.controller !== null || new Promise((then) =>
+        navigator.serviceWorker.addEventListener('controllerchange', () => then(true), { once: true })))"""
+    )
 
 
 def write(page: Page, site: Site, prompt: str) -> None:
