@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import time
 from pathlib import Path
@@ -14,6 +15,7 @@ from ezaigent.core.errors import UnavailableError
 from ezaigent.workspaces import Git
 from ezaigent.workspaces.credentials import Credential
 from ezaigent.workspaces.git import GitFailed, scrub
+from ezaigent.workspaces.stale_locks import named_in
 
 
 async def test_a_failure_is_one_line_with_gits_reason(source: Source) -> None:
@@ -95,3 +97,33 @@ async def test_what_the_other_side_says_is_scrubbed(tmp_path: Path) -> None:
     assert result.code != 0
     assert "hunter2" not in result.err
     assert "hunter2" not in result.reason
+
+
+async def test_a_lock_that_a_killed_git_left_behind_is_removed(source: Source) -> None:
+    folder = source.path / ".git"
+    lock = folder / "refs" / "heads" / "other.lock"
+    lock.touch()
+    os.utime(lock, (time.time() - 60, time.time() - 60))
+    await Git().run("update-ref", "refs/heads/other", "HEAD", at=folder)
+    assert not lock.exists()
+    assert await Git().line("rev-parse", "refs/heads/other", at=folder)
+
+
+async def test_a_lock_of_a_living_git_is_waited_for(source: Source) -> None:
+    folder = source.path / ".git"
+    lock = folder / "refs" / "heads" / "other.lock"
+    lock.touch()
+    running = asyncio.create_task(Git().run("update-ref", "refs/heads/other", "HEAD", at=folder))
+    await asyncio.wait({running}, timeout=0.5)
+    assert not running.done()
+    assert lock.exists(), "it may be in use"
+    lock.unlink()
+    assert (await running).code == 0
+
+
+def test_only_locks_of_our_own_folders_are_meant(tmp_path: Path) -> None:
+    ours, other = tmp_path / "mirror", tmp_path / "home"
+    for path, found in ((ours / "index.lock", True), (other / "x.lock", False), (ours / ".." / "home/x.lock", False)):
+        said = f"fatal: Unable to create '{path}': File exists.\n\nAnother git process seems to be running"
+        assert (named_in(said, [ours]) is not None) == found
+    assert named_in("fatal: something else", [ours]) is None

@@ -22,6 +22,7 @@ from typing import Final
 
 from ezaigent.core.errors import UnavailableError
 from ezaigent.workspaces.credentials import Credential
+from ezaigent.workspaces.stale_locks import AGE, named_in, remove_stale
 
 LOCAL_TIMEOUT: Final = 600.0
 """Seconds for one command on this machine; only a huge repository comes near it."""
@@ -32,6 +33,8 @@ OLDEST: Final = (2, 38)
 
 _GRACE: Final = 2.0
 """Seconds that a command gets to remove its lock files and half-written packs when it is stopped."""
+_LOCKED: Final = 0.2
+"""Seconds between two tries where another git holds a lock."""
 _AT_ONCE = 16  # processes: a hundred agents that step together must not fork a hundred times at once
 _LOCKED_DOWN: Final = {
     "core.hooksPath": "/dev/null",
@@ -168,10 +171,19 @@ class Git:
         if index is not None:
             env["GIT_INDEX_FILE"] = str(index)
         limit = timeout or (NETWORK_TIMEOUT if network else LOCAL_TIMEOUT)
-        async with self._slots:
-            code, out, err = await _communicate(argv, env, tree or at or Path("/"), data, limit)
         secrets = credential.secrets if credential else ()
-        result = GitResult(code, out, scrub(err.decode("utf-8", "replace"), secrets))
+        ours = [folder for folder in (at, index.parent if index is not None else None) if folder is not None]
+        waited = 0.0
+        while True:
+            async with self._slots:
+                code, out, err = await _communicate(argv, env, tree or at or Path("/"), data, limit)
+            result = GitResult(code, out, scrub(err.decode("utf-8", "replace"), secrets))
+            lock = named_in(result.err, ours) if code else None
+            if lock is None or waited > AGE:
+                break
+            remove_stale(lock)
+            await asyncio.sleep(_LOCKED)
+            waited += _LOCKED
         if ok and code not in ok:
             raise GitFailed(os.fsdecode(words[0]), result)
         return result
