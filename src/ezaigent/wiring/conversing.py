@@ -68,9 +68,9 @@ class ServicesDoor:
         self._profiles: dict[str, Profile] | None = None
 
     def _kinds(self) -> dict[str, Profile]:
-        from ezaigent.agents import load_profiles
-
         if self._profiles is None:
+            from ezaigent.agents import load_profiles
+
             self._profiles = load_profiles(self._services.settings)
         return self._profiles
 
