@@ -17,10 +17,11 @@ import httpx
 import pytest
 from ag_ui.core import Event
 from pydantic import TypeAdapter
-from tests.api.conftest import Inside, Place, running, tokens_in
+from tests.api.conftest import Inside, Place, inside, running, settings_for, tokens_in
+from tests.services import until
 
 from ezaigent.cli.demo import build
-from ezaigent.tasks import NewTask
+from ezaigent.tasks import NewTask, Slot
 
 FRONT: Final = Path(__file__).parent / "agui"
 AGUI: Final = "/api/v1/agui"
@@ -274,3 +275,71 @@ async def test_an_input_that_is_none_is_a_problem(served: Inside, body: dict[str
     async with served.client() as client:
         answer: httpx.Response = await client.post(AGUI, json=body)
     assert (answer.status_code, answer.headers["content-type"]) == (422, "application/problem+json")
+
+
+async def lines(client: httpx.AsyncClient, repo: Path) -> list[str]:
+    """Follow a task that nobody takes, to the end of the stream."""
+    body = {"threadId": "t", "runId": "r", **says(f"/task {WORK} --repo {repo}")}
+    async with asyncio.timeout(20), client.stream("POST", AGUI, json=body) as answer:
+        return [line async for line in answer.aiter_lines() if line]
+
+
+async def test_a_run_that_waits_shows_life_and_ends_in_order_with_the_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ezaigent.api.agui.HEARTBEAT", 0.05)
+    repo = await asyncio.to_thread(build, tmp_path)
+    async with contextlib.AsyncExitStack() as stack:
+        async with inside(settings_for(tmp_path / "home", rate=100_000)) as served:
+            client = await stack.enter_async_context(served.client())
+            following = asyncio.create_task(lines(client, repo))
+            await until(served.fleet.services.queue.list)
+            await asyncio.sleep(0.2)
+        found = await following
+    assert ": still here" in found
+    last = _event.validate_json(found[-1].removeprefix("data: "))
+    assert (last.type.value, getattr(last, "code", None)) == ("RUN_ERROR", "unavailable")
+
+
+async def test_a_run_ends_when_its_token_is_revoked(
+    served: Inside, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ezaigent.api.agui.HEARTBEAT", 0.05)
+    repo = await asyncio.to_thread(build, tmp_path)
+    view, token = await served.accounts.create_token("short", "operate", owner=None, days=None, by="t", address="t")
+    async with served.client(token) as client:
+        following = asyncio.create_task(lines(client, repo))
+        await until(served.fleet.services.queue.list)
+        await served.accounts.revoke(view.id, owner=None, by="t", address="t")
+        found = await following
+    assert "STATE_SNAPSHOT" in found[-1] or found[-1] == ": still here"
+    assert (await served.fleet.services.queue.list())[0].state.value == "queued"
+
+
+@pytest.mark.parametrize(
+    ("verb", "told"),
+    [
+        ("cancel", {"type": "RUN_FINISHED", "outcome": {"type": "cancelled"}}),
+        ("block", {"type": "RUN_FINISHED", "outcome": {"type": "success"}}),
+        ("fail", {"type": "RUN_ERROR", "code": "task-failed"}),
+    ],
+)
+async def test_a_task_that_ends_otherwise_ends_the_run(
+    served: Inside, tmp_path: Path, verb: str, told: dict[str, Any]
+) -> None:
+    repo = await asyncio.to_thread(build, tmp_path)
+    queue = served.fleet.services.queue
+    async with served.client() as client:
+        following = asyncio.create_task(lines(client, repo))
+        await until(queue.list)
+        task = (await queue.list())[0]
+        if verb == "cancel":
+            await queue.cancel(task.id, by="test")
+        else:
+            (claim,) = await queue.claim("w", [Slot(agent="mechanic-1", profile="mechanic")])
+            if verb == "block":
+                await queue.block(claim, "Which one?")
+            else:
+                await queue.fail(claim, "It cannot be done", retryable=False)
+        last = json.loads((await following)[-1].removeprefix("data: "))
+    assert told.items() <= last.items()
