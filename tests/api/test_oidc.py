@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import html
 import re
 import time
@@ -212,6 +213,7 @@ FORGED = {
     "no nonce": (_without("nonce"), "belongs to another sign-in"),
     "wrong audience": (_set(aud="another"), "meant for another application"),
     "another audience, too": (_set(aud=[CLIENT, "another"]), "meant for another application"),
+    "another party of strange make": (_set(aud=[CLIENT], azp=[CLIENT]), "meant for another application"),
     "another party": (_set(aud=[CLIENT, "another"], azp="another"), "meant for another application"),
     "no audience": (_without("aud"), "says no aud"),
     "expired": (_set(exp=time.time() - 3600, iat=time.time() - 7200), "has expired"),
@@ -256,6 +258,9 @@ async def test_a_forged_signature_is_refused(scene: Scene) -> None:
     for forge in forgeries:
         provider.sign = forge
         assert unsigned in await scene.refused()
+    strange = base64.urlsafe_b64encode(b'{"alg": ["RS256"], "kid": "one"}').decode().rstrip("=")
+    provider.sign = lambda claims: ".".join([strange, *provider.signed(claims).split(".")[1:]])
+    assert unsigned in await scene.refused()
     provider.sign = lambda claims: "no.token"
     assert "holds no ID token that can be read" in await scene.refused()
     assert await scene.served.accounts.users() == []
@@ -346,6 +351,19 @@ async def test_a_provider_that_is_not_as_it_should_be(scene: Scene, change: Any,
         if begun.status_code == 303:
             begun = await scene.sign_in(browser)
         assert why in await scene.line(begun, browser, 424)
+
+
+async def test_a_provider_that_is_broken_is_asked_again_after_a_pause(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene.provider.describe = _without("jwks_uri")
+    async with scene.browser() as browser:
+        for _ in range(3):
+            assert (await browser.get(START)).status_code == 424
+        assert len(scene.provider.asked) == 1
+        monkeypatch.setattr("ezaigent.api.oidc.provider._PAUSE", 0.0)
+        scene.provider.describe = _set()
+        assert (await scene.sign_in(browser)).status_code == 303
 
 
 async def test_a_provider_that_gives_no_token_or_no_keys(scene: Scene) -> None:

@@ -27,6 +27,10 @@ _AGAIN: Final = 10.0
 """Seconds between two looks for a key that was not there."""
 
 
+_PAUSE: Final = 3.0
+"""Seconds for which a provider that does not answer is not asked again, however many want to sign in."""
+
+
 class Metadata(BaseModel):
     """What the provider says of itself (OpenID Connect Discovery, 3)."""
 
@@ -54,13 +58,20 @@ class Provider:
         self._settings = settings
         self._metadata: tuple[float, Metadata] | None = None
         self._keys: tuple[float, list[dict[str, Any]]] | None = None
+        self._broken: tuple[float, str] | None = None
         self._asking = asyncio.Lock()
 
     async def metadata(self) -> Metadata:
         """Return what it says of itself."""
         async with self._asking:
             if self._metadata is None or time.monotonic() - self._metadata[0] > _KEPT:
-                self._metadata = (time.monotonic(), await self._discover())
+                if self._broken is not None and time.monotonic() - self._broken[0] < _PAUSE:
+                    raise UnavailableError(self._broken[1])
+                try:
+                    self._metadata = (time.monotonic(), await self._discover())
+                except UnavailableError as error:
+                    self._broken = (time.monotonic(), str(error))
+                    raise
             return self._metadata[1]
 
     async def keys(self, kid: str | None) -> Sequence[Mapping[str, Any]]:

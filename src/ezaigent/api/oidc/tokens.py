@@ -40,7 +40,8 @@ def read(token: str, keys: Sequence[Mapping[str, Any]], settings: OidcSettings, 
     """Return what a token says if all of it holds. Raises ``Refusal`` with one line that says what does not."""
     claims = _signed(token, keys, settings)
     audience, party = claims["aud"], claims.get("azp")
-    if party not in {None, settings.client_id} or (party is None and audience not in _alone(settings.client_id)):
+    alone = (settings.client_id, [settings.client_id])
+    if audience not in alone if party is None else party != settings.client_id:
         raise _refused(f"the provider's answer is meant for another application than {settings.client_id!r}")
     said = claims.get("nonce")
     if not isinstance(said, str) or not same(said, nonce):
@@ -51,10 +52,6 @@ def read(token: str, keys: Sequence[Mapping[str, Any]], settings: OidcSettings, 
         raise _refused("the provider's answer describes nobody") from None
 
 
-def _alone(client: str) -> tuple[str, list[str]]:
-    return client, [client]
-
-
 def _signed(token: str, keys: Sequence[Mapping[str, Any]], settings: OidcSettings) -> dict[str, Any]:
     """Check the signature, and the claims that every signed token has."""
     import jwt
@@ -62,7 +59,7 @@ def _signed(token: str, keys: Sequence[Mapping[str, Any]], settings: OidcSetting
     issuer, client = settings.issuer or "", settings.client_id
     header = _header(token)
     unsigned = f"the provider's answer is not signed by a key of {issuer!r}"
-    if header.get("alg") not in _ALGORITHMS:
+    if str(header.get("alg")) not in _ALGORITHMS:
         raise _refused(f"{unsigned}: it is not signed in a way that counts")
     try:
         key = jwt.PyJWK(dict(_key(keys, header, unsigned)), header["alg"])
