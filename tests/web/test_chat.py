@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -145,7 +145,7 @@ def test_a_line_for_every_agent_at_work_and_a_lost_connection(site: Site) -> Non
 
 
 @contextmanager
-def slow_model() -> Iterator[str]:
+def slow_model() -> Generator[str]:
     """Serve, from a thread, a model that speaks slowly; yield its address."""
     steps = [Reply(text=WORDS, tool_calls=(ToolCall("list_files", {}),)), "All done."]
     ready, over = threading.Event(), threading.Event()
