@@ -52,8 +52,8 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     session.router,
     oidc.router,
     accounts.router,
+    github.router,  # before the webhooks' own ids
     webhooks.router,
-    github.router,
     push.router,
     health.router,
     mcp.router,

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Header, Request
 from ezaigent.api.backstage import On
 from ezaigent.api.gate import needs
 from ezaigent.api.models import Shown
-from ezaigent.api.problems import UNAUTHENTICATED, Refusal, documented
+from ezaigent.api.problems import METHOD, UNAUTHENTICATED, Refusal, documented
 
 router = APIRouter(prefix="/api/v1/webhooks", tags=["webhooks"], responses=documented())
 
@@ -43,3 +43,9 @@ async def github_event(
     if not on.intake.genuine(body, x_hub_signature_256):
         raise Refusal(UNAUTHENTICATED, "the signature does not fit: enter the secret of [github] at GitHub")
     return Receipt(result=await on.intake.take(event=x_github_event, delivery=x_github_delivery, body=body))
+
+
+@router.api_route("/github", methods=["GET", "HEAD", "PUT", "PATCH", "DELETE"], include_in_schema=False)
+async def nothing_else() -> None:
+    """Say that GitHub's word is no webhook's id."""
+    raise Refusal(METHOD, "GitHub's events are posted here", {"Allow": "POST"})
