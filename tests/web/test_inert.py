@@ -49,7 +49,7 @@ def test_hostile_text_is_data_over_the_api_and_text_on_every_page(site: Site) ->
     page.on("request", lambda asked: None if asked.url.startswith((site.url, "data:")) else elsewhere.append(asked.url))
     page.on("dialog", lambda dialog: elsewhere.append(dialog.message))
     word = page.evaluate("fetch('/api/v1/session').then((answer) => answer.json())")["csrf"]
-    kept = {str(one["name"]): str(one["value"]) for one in site.context.cookies()}
+    kept = {one.get("name", ""): one.get("value", "") for one in site.context.cookies()}
     headers = {"X-CSRF-Token": word}
     with httpx.Client(base_url=site.url, cookies=kept, headers=headers, timeout=30) as client:
         # a file name and lines of a diff
