@@ -110,6 +110,55 @@ async def test_a_store_that_another_program_keeps_locked_costs_no_lease(
         await assert_done_once(fleet, patient, task, lost=0)
 
 
+SHORT = {"EZAIGENT_QUEUE__LEASE": "4"}
+PAST = 7
+"""Seconds that are longer than one and a half of these leases."""
+
+
+@pytest.fixture
+def hasty(scene: Scene) -> Scene:
+    """A fleet with leases that run out while the store stands still."""
+    scene.more = {"queue": {"lease": 4}}
+    return scene
+
+
+async def pair(workers: Zygote, scene: Scene, fleet: Fleet, server: ModelServer) -> str:
+    """Let a worker be in a task, and another one be idle."""
+    workers.worker(scene, pools="claude=2", **SHORT)
+    task = await running(fleet, scene, server)
+    await workers.worker(scene, pools="claude=2", **SHORT).ready()
+    return task
+
+
+@pytest.mark.postgres
+async def test_a_store_that_stands_still_for_longer_than_the_leases_costs_none(
+    workers: Zygote, hasty: Scene, server: ModelServer, postgres_database: str, postgres_server: PostgresServer
+) -> None:
+    hasty.database = postgres_database
+    async with hasty.client() as fleet:
+        task = await pair(workers, hasty, fleet, server)
+        postgres_server.pause()
+        server.clear_faults()
+        await asyncio.sleep(PAST)
+        postgres_server.resume()
+        await assert_done_once(fleet, hasty, task, lost=0)
+        assert await fleet.services.events.read(0, 1000, kinds=["worker.lost"]) == []
+
+
+async def test_a_store_that_is_locked_for_longer_than_the_leases_costs_none(
+    workers: Zygote, hasty: Scene, server: ModelServer
+) -> None:
+    async with hasty.client() as fleet:
+        task = await pair(workers, hasty, fleet, server)
+        other = sqlite3.connect(hasty.home / "ezaigent.db", isolation_level=None, timeout=30)
+        other.execute("BEGIN IMMEDIATE")
+        server.clear_faults()
+        await asyncio.sleep(PAST)
+        other.execute("ROLLBACK")
+        other.close()
+        await assert_done_once(fleet, hasty, task, lost=0)
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A disk of 4 MB."""

@@ -120,6 +120,7 @@ async def test_without_a_bus_in_common_a_silent_worker_is_lost_after_one_and_a_h
     await three.enter(silent=16)
     one.peers.held_up()
     assert await one.look(after=14) == [], "the store was away for this one, too"
+    assert await one.look(after=2) == [], "one look says little"
     assert await one.look(after=2) == ["three"]
 
 
@@ -128,9 +129,13 @@ async def test_nobody_is_lost_by_a_worker_that_was_as_silent_itself(db: Database
     one, two = (Watcher(db, MemoryBus(), name, lease=10) for name in ("one", "two"))
     await one.enter(silent=40)
     await two.enter(silent=41)
-    assert await one.look(after=20) == []
-    await one.be_silent(0)  # its heartbeat came through; that of the other did not, for as long as one takes
-    assert await one.look(after=20) == ["two"]
+    await one.sees_nobody_lost(3, after=20)
+    await two.be_silent(0)
+    await one.be_silent(0)
+    await two.be_silent(16)  # the one came through first
+    await one.sees_nobody_lost(1, after=20)
+    await two.be_silent(0)
+    await one.sees_nobody_lost(3, after=20)
 
 
 async def test_a_starting_worker_clears_away_what_dead_ones_held(db: Database, tmp_path: Path) -> None:

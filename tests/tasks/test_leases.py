@@ -15,6 +15,12 @@ _journal = Sql(
     "INSERT INTO journal (task_id, session, seq, fence, name, payload, at) VALUES ($1, $2, $3, $4, 'step', $5, 0)"
 )
 
+_enter = Sql(
+    """INSERT INTO workers (id, host, pid, version, started_at, seen_at, info)
+    VALUES ($1, 'here', 1, '1', {now}, {now} - CAST($2 AS double precision), '{}')"""
+)
+_heard = Sql("UPDATE workers SET seen_at = {now} WHERE id = $1")
+
 
 async def test_a_claim_says_everything_about_the_run(desk: Desk) -> None:
     task = await desk.task()
@@ -38,6 +44,21 @@ async def test_a_lease_that_ended_is_taken_over_with_a_higher_fence_in_the_same_
     assert (second.task.attempts, second.task.session, second.task.crashes, second.resumed) == (1, 1, 1, True)
     assert [outcome for _, _, _, outcome, _ in await desk.runs(first.task.id)] == ["lost", None]
     assert await desk.kinds(first.task.id) == ["submitted", "claimed", "lease_expired", "claimed"]
+
+
+async def test_a_worker_that_was_silent_itself_takes_nothing_over(desk: Desk) -> None:
+    """A store that stood still has let all leases run out: whoever comes first must not take them."""
+    first = await desk.running()
+    await desk.expire(first.task.id)
+    await desk.db.write(lambda conn: _enter.run(conn, "other", 0.6 * desk.settings.lease))
+    await desk.task("another one")
+    assert [claim.task.prompt for claim in await desk.claim_all(2, worker="other")] == ["another one"]
+    pulse = await desk.queue.heartbeat("w", {first.run_id: first.fence})
+    assert pulse.lost == frozenset(), "the run goes on when its own worker comes through"
+
+    await desk.expire(first.task.id)
+    await desk.db.write(lambda conn: _heard.run(conn, "other"))
+    assert ids(await desk.claim_all(2, worker="other")) == [first.task.id]
 
 
 async def late(desk: Desk, claim: Claim) -> None:

@@ -38,6 +38,11 @@ class Hosting:
         self._asked = dict(asked)
         self._general = frozenset(general)
 
+    @property
+    def general(self) -> frozenset[str]:
+        """The profiles whose agents also take tasks that name no profile."""
+        return self._general
+
     async def enter(self) -> None:
         """Put the worker on the list, with the agents that it was asked for; they claim after the first ``look``."""
         self.info = await self._db.write(lambda conn: queries.register(conn, self.info, self._asked))
@@ -58,10 +63,13 @@ class Hosting:
             if seat.leaving is None
         }
 
-    async def beat(self) -> bool:
-        """Note that the worker is alive; return False where its peers had counted it as lost, and enter it again."""
+    async def beat(self, lease: float) -> bool:
+        """Note that the worker is alive; return False where its peers had counted it as lost, and enter it again.
+
+        ``lease`` is how many seconds the runs of this fleet have.
+        """
         info, asked = self.info, self._asked
-        if await self._db.write(lambda conn: queries.seen(conn, info.id)):
+        if await self._db.write(lambda conn: queries.seen(conn, info.id, lease)):
             return True
         self.info = await self._db.write(lambda conn: _back(conn, info, asked))
         return False

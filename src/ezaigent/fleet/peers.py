@@ -4,7 +4,7 @@ How a death is known, the surest way that the deployment has:
 
 - one data folder on one machine: the kernel has let go of the worker's lock file (``liveness``);
 - Redis: the worker announced itself there, and was missing on two looks one after the other;
-- otherwise: it said nothing to the store for one and a half leases (its tasks are free after one).
+- otherwise: it said nothing to the store for one and a half leases (its tasks are free after one), on two looks.
 
 Redis may forget everything (a flush, a restart) or be away. So whoever looks keeps a mark of its own there: when that,
 or its own announcement, is missing, nothing is concluded, and only a worker that was seen after that can be missed. A
@@ -38,6 +38,8 @@ _MARK_TTL: Final = 60.0
 _LOOKS: Final = 2
 _HEARD: Final = 2.0
 """Seconds since a worker told the store that it is alive, within which it is not lost, whatever Redis says."""
+_AWAKE: Final = 0.4
+"""Leases within which whoever judges by silence must have been heard of itself."""
 _HELD_UP: Final = 2.0
 """Whoever could not look for so long, in seconds, was held up itself, and so may have been the others."""
 
@@ -64,6 +66,7 @@ class Peers:
         self._clock = clock
         self._seen: set[str] = set()
         self._missed: Counter[str] = Counter()
+        self._silent: Counter[str] = Counter()
         self._looked = clock()
         self._marked = False
         self._silence_due = clock() + self._silence
@@ -75,7 +78,7 @@ class Peers:
     async def clear(self) -> None:
         """Before a worker starts on this machine: end what the dead ones held."""
         await self._by_lock()
-        await self._by_silence()
+        await self._by_silence(looks=1)
         if self._locks is not None:
             await self._db.write(queries.end_unknown_leases)
 
@@ -112,13 +115,20 @@ class Peers:
         dead = [worker for worker in listed if worker not in alive and worker != self._me]
         return await self._lose(dead, "its process has ended", None)
 
-    async def _by_silence(self) -> list[str]:
+    async def _by_silence(self, looks: int = _LOOKS) -> list[str]:
         if self._locks is not None:
             return []
-        silent = await self._db.read(lambda conn: queries.silent(conn, self._silence))
-        dead = [worker for worker in silent if worker != self._me]
+        # Of workers whose words wait for a store that stood still, the first one to be heard must not judge the rest.
+        silent, mute = await self._db.read(
+            lambda conn: (queries.silent(conn, self._silence), self._me in queries.silent(conn, _AWAKE * self._lease))
+        )
+        if mute:
+            self._silent.clear()
+            return []
+        self._silent = Counter({worker: self._silent[worker] + 1 for worker in silent if worker != self._me})
+        dead = [worker for worker, times in self._silent.items() if times >= looks]
         reason = f"no heartbeat for {self._silence:g} s"
-        return await self._lose(dead, reason, self._silence, heard_for=self._lease / 2)
+        return await self._lose(dead, reason, self._silence, heard_for=_AWAKE * self._lease)
 
     async def _by_presence(self) -> list[str]:
         now = self._clock()

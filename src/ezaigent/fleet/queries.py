@@ -34,7 +34,12 @@ _end_unknown_leases = Sql(
     """UPDATE tasks SET lease_until = {now} WHERE state = 'running' AND lease_until > {now}
     AND NOT EXISTS (SELECT 1 FROM workers WHERE workers.id = tasks.worker)"""
 )
-_seen = Sql("UPDATE workers SET seen_at = {now} WHERE id = $1")
+_GAP, _AFTER_GAP = 0.85, 0.42
+"""Leases of silence after which a worker is no judge at once, and how many it then seems to be silent still."""
+_seen = Sql(
+    f"""UPDATE workers SET seen_at = {{now}} - CASE WHEN seen_at < {{now}} - {_GAP} * CAST($2 AS double precision)
+    THEN {_AFTER_GAP} * CAST($2 AS double precision) ELSE 0 END WHERE id = $1"""  # noqa: S608 - our own numbers
+)
 _delete = Sql("DELETE FROM workers WHERE id = $1")
 _busy = Sql("SELECT agent, id, title FROM tasks WHERE state = 'running' AND lease_until > {now}")
 _ended = Sql("SELECT id, finished_at FROM tasks WHERE state IN [$1]")
@@ -100,9 +105,13 @@ def silent(conn: Connection, seconds: float) -> list[str]:
     return [row[0] for row in _silent.all(conn, seconds)]
 
 
-def seen(conn: Connection, worker: str) -> bool:
-    """Note that the worker is alive; return whether it is on the list, and not counted as lost."""
-    return bool(_seen.run(conn, worker))
+def seen(conn: Connection, worker: str, lease: float) -> bool:
+    """Note that the worker is alive; return whether it is on the list, and not counted as lost.
+
+    After a gap it is noted as heard of a little earlier, so that it takes over nothing before its next word: whatever
+    kept it away (a store that stood still) may have kept away the others, whose words are on the way.
+    """
+    return bool(_seen.run(conn, worker, lease))
 
 
 def leave(conn: Connection, worker: str, reason: str) -> None:

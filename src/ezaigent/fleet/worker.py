@@ -22,6 +22,7 @@ from ezaigent.fleet.hosting import Hosting
 from ezaigent.fleet.models import WorkerInfo
 from ezaigent.fleet.peers import PERIOD, Peers
 from ezaigent.fleet.recovery.apart import Apart
+from ezaigent.fleet.recovery.idleness import NOTHING, OTHERS, watch_claims
 from ezaigent.fleet.recovery.watch import watch
 from ezaigent.live import LiveBus
 from ezaigent.store import Database, EventLog, emit
@@ -95,6 +96,8 @@ class Worker:
         self._stopping = asyncio.Event()
         self._aborting = asyncio.Event()
         self._ready = asyncio.Event()
+        self._anew = asyncio.Event()
+        self._claimed = 0
 
     @property
     def info(self) -> WorkerInfo:
@@ -133,9 +136,10 @@ class Worker:
         ]
         if self._only is None:  # a bell wakes one worker: not the one that would not take the task
             background.append(asyncio.create_task(self._forever(self._listen), name="doorbell"))
+            background.append(asyncio.create_task(self._forever(self._watch_claims), name="claims"))
         self._ready.set()
         try:
-            await self._claim_until_stopped()
+            await self._keep_claiming()
             await self._drain()
         finally:
             left = [*background, *(run.task for run in self._runs.values())]
@@ -146,6 +150,43 @@ class Worker:
             await self._peers.leave()
             with contextlib.suppress(EzAigentError):
                 await self._db.write(lambda conn: queries.leave(conn, self.info.id, "stopped"))
+
+    async def _keep_claiming(self) -> None:
+        """Claim until stopped; where that comes to nothing for too long, begin anew."""
+        while not self._stopping.is_set():
+            self._anew.clear()
+            claiming = asyncio.create_task(self._claim_until_stopped(), name="claiming")
+            anew = asyncio.create_task(self._anew.wait())
+            try:
+                await asyncio.wait({claiming, anew}, return_when=asyncio.FIRST_COMPLETED)
+                if claiming.done():
+                    claiming.result()
+            finally:
+                claiming.cancel()
+                anew.cancel()
+                if await _end([claiming]):
+                    log.error("claiming does not end; it is left behind")
+
+    async def _watch_claims(self) -> None:
+        await watch_claims(
+            self._db,
+            self.info.id,
+            self._recovery,
+            general=self._hosting.general,
+            left_alone=self._conductor.elsewhere.tasks,
+            claims=lambda: self._claimed,
+            last=OTHERS if self.info.room is not None else NOTHING,
+            act=self._claim_anew,
+        )
+
+    async def _claim_anew(self, action: str) -> None:
+        """Trust nothing that this worker remembers, and begin to claim anew or leave its agents to others."""
+        if action == OTHERS:
+            await self._hosting.retire({run.claim.agent for run in self._runs.values()}, "its worker claims nothing")
+            return
+        self._hold(await self._queue.pauses())
+        self._look_again()
+        self._anew.set()
 
     async def _claim_until_stopped(self) -> None:
         while not self._stopping.is_set():
@@ -210,12 +251,15 @@ class Worker:
         idle = self._idle()
         if not idle:
             return 0
-        claims = await self._queue.claim(self.info.id, idle, only=self._only, avoid=self._conductor.elsewhere.tasks())
+        mine = [run.claim.task.id for name, run in self._runs.items() if name not in self._given_up]
+        avoid = [*self._conductor.elsewhere.tasks(), *mine]  # a store that stood still has let its own leases run out
+        claims = await self._queue.claim(self.info.id, idle, only=self._only, avoid=avoid)
         for claim in claims:
             self._start(claim)
         return len(claims)
 
     def _start(self, claim: Claim) -> None:
+        self._claimed += 1
         run = _Run(claim, Controls())
         if claim.agent in self._paused:
             run.controls.pause()
@@ -270,7 +314,7 @@ class Worker:
             self._beat.clear()
             self._given_up &= self._runs.keys()
             runs = {name: run.claim.fence for name, run in self._runs.items() if name not in self._given_up}
-            if not await self._hosting.beat():
+            if not await self._hosting.beat(self._queue_settings.lease):
                 log.warning("the others had counted this worker as lost; it goes on", worker=self.info.id)
                 self._look_again()
             pulse = await self._queue.heartbeat(self.info.id, runs)

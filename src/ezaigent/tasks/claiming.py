@@ -20,7 +20,11 @@ _ROUNDS: Final = 10
 """Times that a claim looks again when other workers were faster, or when a lane held less than it seemed."""
 FRESH: Final = 2.0
 """Leases that a worker may be silent before its agents do not count as living."""
+_HEARD: Final = 0.4
+"""Leases within which a worker must have been heard of itself to take over what another one had.
 
+A store that stands still for longer lets all leases run out: whoever comes first then must not take them.
+"""
 _ALONE: Final = 3
 """Workers that may be lost while they watch a task in a process of its own: that says little against it."""
 _MANY: Final = 10
@@ -133,7 +137,9 @@ def claim(
             continue
         if "paused" in facts:
             idle.drop(Pauses.of((one.id, one.priority > 0) for one in found if one.kind == "paused"))
-        tasks = [candidate for candidate in found if candidate.kind in ("queued", "expired")]
+        tasks = [candidate for candidate in found if candidate.kind == "queued"]
+        if "expired" in facts and not queries.silent(conn, worker, _HEARD * settings.lease):
+            tasks += [candidate for candidate in found if candidate.kind == "expired"]
         running = queries.running_by_project(conn) if len({task.project for task in tasks}) > 1 else {}
         chosen = match(tasks, idle, running)
         if not chosen:

@@ -119,6 +119,7 @@ _expire = Sql(
     """UPDATE tasks SET lease_until = {now}
     WHERE state = 'running' AND lease_until > {now} AND NOT (worker IN [$1])"""
 )
+_silent = Sql("SELECT 1 FROM workers WHERE id = $1 AND seen_at < {now} - CAST($2 AS double precision)")
 _forget_workers = Sql("DELETE FROM workers WHERE NOT (id IN [$1])")
 
 
@@ -143,6 +144,11 @@ def renew(
 ) -> dict[str, tuple[int, bool]]:
     """Prolong leases; return fence and cancel request of the runs that still hold theirs."""
     return {row[0]: (row[1], bool(row[2])) for row in _renew.all(conn, worker, ids, run_ids, lease)}
+
+
+def silent(conn: Connection, worker: str, seconds: float) -> bool:
+    """Return whether a worker of the list was not heard of for so long."""
+    return _silent.first(conn, worker, seconds) is not None
 
 
 def expire(conn: Connection, alive: Collection[str]) -> int:
