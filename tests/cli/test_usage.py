@@ -44,7 +44,7 @@ def test_the_version(ezaigent: Terminal) -> None:
         (("submit", "do it"), "--repo"),
         (("submit", "  ", "--repo", "."), "the prompt is empty"),
         (("submit", "do it", "--repo", ".", "--budget", "-1"), "--budget"),
-        (("submit", "do it", "--repo", ".", "--priority", "urgent"), "urgent"),
+        (("submit", "do it", "--repo", ".", "--priority", "urgent"), "'--priority': 'urgent' is not one of"),
         (("submit", "do it", "--repo", "."), "not a git repository"),
         (("submit", "do it", "--repo", "nowhere"), "nowhere"),
         (("tasks", "show", "xyz"), "no task 'xyz'"),

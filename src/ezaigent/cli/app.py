@@ -114,7 +114,8 @@ def _command() -> int:
     except KeyboardInterrupt:
         code = EXIT_INTERRUPTED
     except typer.TyperException as error:
-        if error.format_message():  # without a command the help itself is the answer
-            print_error(f"{error.format_message()} Try: ezaigent --help")
+        said = error.format_message().replace(" Value error,", "")
+        if said:  # without a command the help itself is the answer
+            print_error(f"{said} Try: ezaigent --help")
         code = EXIT_USAGE
     return code

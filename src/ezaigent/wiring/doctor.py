@@ -70,7 +70,7 @@ async def _sandbox(settings: Settings) -> Finding:
     except EzAigentError as error:
         return Finding(name="sandbox", status="missing", detail=str(error), advice="install bubblewrap")
     if sandbox.level == "bubblewrap":
-        return Finding(name="sandbox", status="ok", detail=f"bubblewrap: {sandbox.description}")
+        return Finding(name="sandbox", status="ok", detail=sandbox.description)
     return Finding(
         name="sandbox",
         status="warning",
