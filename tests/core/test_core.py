@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from ezaigent.core.change import Change, CheckResult
 from ezaigent.core.ids import new_id
+from ezaigent.core.logins import without_login
 from ezaigent.core.money import format_usd, nano_usd, usd
 
 
@@ -20,6 +21,21 @@ def test_ids_are_unique_and_sort_by_time() -> None:
     assert len(set(ids)) == len(ids)
     assert ids == sorted(ids)
     assert all(len(one) == 16 and one.isalnum() and one == one.lower() for one in ids)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("https://ada:secret@host/shop.git", "https://host/shop.git"),
+        ("https://token@host:8443/shop", "https://host:8443/shop"),
+        ("https://ada:p@ss@host/shop", "https://host/shop"),
+        ("clone https://a:b@one/x and ssh://git@two/y", "clone https://one/x and ssh://two/y"),
+        ("git@host:shop.git", "git@host:shop.git"),
+        ("https://host/a@b and /srv/shop@2", "https://host/a@b and /srv/shop@2"),
+    ],
+)
+def test_a_login_is_left_out_of_urls_and_nothing_else(text: str, shown: str) -> None:
+    assert without_login(text) == shown
 
 
 @given(st.decimals(min_value=0, max_value=10**6, places=12))

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import re
-from typing import Final, Self
+from typing import Self
 
 from pydantic import BaseModel, ConfigDict
 
+from ezaigent.core.logins import without_login
 from ezaigent.core.money import usd
 from ezaigent.costs import Totals
 from ezaigent.tasks import Task
-
-_LOGIN: Final = re.compile(r"(?<=://)[^/@\s]+@")
-"""A login inside a URL: the task needs it, nobody needs to see it."""
 
 
 class CheckView(BaseModel):
@@ -77,7 +74,7 @@ class TaskView(BaseModel):
             state=task.state.value,
             title=task.title,
             prompt=task.prompt,
-            repo=_LOGIN.sub("", task.repo),
+            repo=without_login(task.repo),
             base=task.base,
             priority=task.priority.name.lower(),
             needs=task.needs,
