@@ -97,7 +97,7 @@ async def work(home: Path, agents: int, seconds: float) -> None:
                     await services.queue.finish_many([(claim, None) for claim in claims])
 
                 def step(conn: Connection) -> None:
-                    queries.seen(conn, worker, services.settings.queue.lease)
+                    queries.seen(conn, worker)
                     data = {"sent": time.time(), "name": "shell", "what": "tool"}
                     emit_many(conn, [NewEvent("run.step", agent=slots[0].agent, data=data)] * (STEPS // 10))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
 
 import pytest
@@ -109,6 +109,23 @@ async def test_whoever_was_held_up_itself_concludes_nothing(one: Watcher, two: W
     await one.bus.leave("workers", two.info.id)
     assert await one.look() == []
     await one.sees_nobody_lost(3, after=10.0)  # the others may have been held up with it
+
+
+async def test_a_verdict_that_had_to_wait_for_the_store_is_none(
+    db: Database, one: Watcher, two: Watcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await two.peers.leave()
+    assert await one.look() == []
+    write = db.write
+
+    async def slow(fn: Callable[[Connection], object]) -> object:
+        one.clock.now += 6.0  # the store stands still, and so do the words of the others
+        return await write(fn)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(db, "write", slow)
+        assert await one.look() == []
+    assert await db.read(queries.ids) == ["two"]
 
 
 async def test_without_a_bus_in_common_a_silent_worker_is_lost_after_one_and_a_half_leases(db: Database) -> None:

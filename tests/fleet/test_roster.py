@@ -21,7 +21,7 @@ async def worker(db: Database, name: str, locks: Path, agents: int) -> Hosting:
     """Enter a worker that has just started in place of the dead ones."""
     await Peers(db=db, bus=MemoryBus(), worker=name, lease=60, locks=locks).clear()
     info = WorkerInfo(id=name, host="here", pid=os.getpid(), version="1", sandbox="off")
-    hosting = Hosting(db, info, {"claude": agents}, {"claude"})
+    hosting = Hosting(db, info, {"claude": agents}, {"claude"}, lease=60)
     await hosting.enter()
     assert hosting.slots == {}
     await hosting.look(())

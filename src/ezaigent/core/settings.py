@@ -111,7 +111,7 @@ class RecoverySettings(_Section):
     idle: Annotated[float, Field(gt=0)] = 60.0
     """Seconds that a worker may claim nothing while a task waits that one of its idle agents could take.
 
-    Then it begins to claim anew, three times at most; after that its agents are left to other workers."""
+    Then it begins to claim anew, three times at most; after that it ends, so that its agents are left to other workers."""
 
 
 class SandboxSettings(_Section):
@@ -223,10 +223,10 @@ class ServerSettings(_Section):
     """Bytes of the largest request body."""
     max_streams: Annotated[int, Field(gt=0)] = 2000
     """Live event streams that may be open at a time."""
-    push_contact: Annotated[str, Field(pattern=r"^(mailto:[^@\s]+@[^@\s.]+\.[^@\s]+|https://[^\s/]+\.[^\s]+)$")] = (
+    push_contact: Annotated[str, Field(pattern=r"^(mailto:[^@\s]+@|https://)[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+$")] = (
         "mailto:ezaigent@example.org"
     )
-    """How the push services of browsers reach whoever runs this server, as ``mailto:`` or ``https:``."""
+    """How the push services of browsers reach whoever runs this server: ``mailto:NAME@HOST`` or ``https://HOST``."""
     internal: list[str] = []
     """Host names, addresses and networks (``10.1.0.0/16``) that are not on the public internet, and that webhooks and
     repositories given over HTTP may use nevertheless."""

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from ezaigent.fleet import queries, seats
 from ezaigent.fleet.models import WorkerInfo
 from ezaigent.fleet.seats import Seat
 from ezaigent.store import Connection, Database, Sql, emit
 from ezaigent.tasks import Slot
+
+SETTLING: Final = 3.0
+"""Seconds that a worker is no judge of others after it came, or came back, to a store without lock files."""
+_GAP: Final = 0.55
+"""Leases without a word of its own after which a worker is no judge at once. A lease is prolonged every third of it, so
+what kept this worker away for less has ended no other one's."""
+_BEHIND: Final = 0.42
+"""Leases that it then seems to be silent still: more than those within which a judge must have been heard."""
 
 _waiting = Sql("SELECT 1 FROM seats WHERE worker IS NULL AND leaving IS NULL AND profile IN [$1] LIMIT 1")
 
@@ -29,9 +39,29 @@ class Hosting:
     no profile.
     """
 
-    def __init__(self, db: Database, info: WorkerInfo, asked: Mapping[str, int], general: Collection[str]) -> None:
-        """Begin with nothing; ``enter`` puts the worker on the list."""
+    def __init__(
+        self,
+        db: Database,
+        info: WorkerInfo,
+        asked: Mapping[str, int],
+        general: Collection[str],
+        *,
+        lease: float,
+        settles: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Begin with nothing; ``enter`` puts the worker on the list.
+
+        Where it ``settles`` it takes over nothing in its first seconds there: it cannot know who else lives. ``lease``
+        is how many seconds the runs of this fleet have, and ``clock`` counts seconds.
+        """
         self.info = info
+        self._lease = lease
+        self._settling = SETTLING if settles else 0.0
+        self._clock = clock
+        self._settled_at = clock() + self._settling
+        self._heard_at = clock()
+        self._late = False
         self.slots: dict[str, Slot] = {}
         """Agents that may claim, by name."""
         self._db = db
@@ -45,7 +75,8 @@ class Hosting:
 
     async def enter(self) -> None:
         """Put the worker on the list, with the agents that it was asked for; they claim after the first ``look``."""
-        self.info = await self._db.write(lambda conn: queries.register(conn, self.info, self._asked))
+        self.info = await self._db.write(lambda conn: queries.register(conn, self.info, self._asked, self._behind()))
+        self._came()
 
     async def look(self, busy: Collection[str]) -> None:
         """Adopt seats that wait for a worker, note who is ready, let go who leaves and is not ``busy``."""
@@ -63,16 +94,35 @@ class Hosting:
             if seat.leaving is None
         }
 
-    async def beat(self, lease: float) -> bool:
+    @property
+    def pause(self) -> float:
+        """Seconds until the next ``beat`` is due: soon, where the last one came after a gap and made no judge."""
+        return min(self._lease / 3, SETTLING) if self._late else self._lease / 3
+
+    async def beat(self) -> bool:
         """Note that the worker is alive; return False where its peers had counted it as lost, and enter it again.
 
-        ``lease`` is how many seconds the runs of this fleet have.
+        After a gap, and while it settles, it is noted as heard of a little earlier, so that it takes over nothing
+        before its next word: whatever kept it away (a store that stood still) may have kept away the others, whose
+        words are on the way.
         """
         info, asked = self.info, self._asked
-        if await self._db.write(lambda conn: queries.seen(conn, info.id, lease)):
+        if await self._db.write(lambda conn: queries.seen(conn, info.id, self._behind())):
+            self._heard_at = self._clock()
             return True
-        self.info = await self._db.write(lambda conn: _back(conn, info, asked))
+        self.info = await self._db.write(lambda conn: _back(conn, info, asked, _BEHIND * self._lease))
+        self._came()
         return False
+
+    def _behind(self) -> float:
+        """Return how many seconds ago the worker is to be noted as heard of: judged when it is written, not before."""
+        now = self._clock()
+        self._late = now < self._settled_at or now - self._heard_at > _GAP * self._lease
+        return _BEHIND * self._lease if self._late else 0.0
+
+    def _came(self) -> None:
+        self._heard_at = self._clock()
+        self._settled_at = self._heard_at + self._settling
 
     async def retire(self, busy: Collection[str], reason: str) -> None:
         """Host nobody but those that are ``busy``: another worker may, except who was asked for of this one."""
@@ -112,8 +162,8 @@ def _settled(conn: Connection, info: WorkerInfo, busy: Collection[str]) -> _Host
     return _Hosted(kept, queries.note(conn, info, [seat.agent for seat in kept]), gone)
 
 
-def _back(conn: Connection, info: WorkerInfo, asked: Mapping[str, int]) -> WorkerInfo:
-    """Enter a worker that its peers had counted as lost."""
-    if queries.enter(conn, info):
+def _back(conn: Connection, info: WorkerInfo, asked: Mapping[str, int], behind: float) -> WorkerInfo:
+    """Enter a worker that its peers had counted as lost, as heard of ``behind`` seconds ago."""
+    if queries.enter(conn, info, behind):
         emit(conn, "worker.back", data={"worker": info.id, "host": info.host, "pid": info.pid})
     return queries.agents_of(conn, info, asked)

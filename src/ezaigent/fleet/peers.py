@@ -25,7 +25,7 @@ import structlog
 from ezaigent.fleet import liveness, queries
 from ezaigent.fleet.models import WorkerInfo
 from ezaigent.live import LiveBus
-from ezaigent.store import Database
+from ezaigent.store import Connection, Database
 
 log = structlog.get_logger(__name__)
 
@@ -78,7 +78,6 @@ class Peers:
     async def clear(self) -> None:
         """Before a worker starts on this machine: end what the dead ones held."""
         await self._by_lock()
-        await self._by_silence(looks=1)
         if self._locks is not None:
             await self._db.write(queries.end_unknown_leases)
 
@@ -115,7 +114,7 @@ class Peers:
         dead = [worker for worker in listed if worker not in alive and worker != self._me]
         return await self._lose(dead, "its process has ended", None)
 
-    async def _by_silence(self, looks: int = _LOOKS) -> list[str]:
+    async def _by_silence(self) -> list[str]:
         if self._locks is not None:
             return []
         # Of workers whose words wait for a store that stood still, the first one to be heard must not judge the rest.
@@ -126,7 +125,7 @@ class Peers:
             self._silent.clear()
             return []
         self._silent = Counter({worker: self._silent[worker] + 1 for worker in silent if worker != self._me})
-        dead = [worker for worker, times in self._silent.items() if times >= looks]
+        dead = [worker for worker, times in self._silent.items() if times >= _LOOKS]
         reason = f"no heartbeat for {self._silence:g} s"
         return await self._lose(dead, reason, self._silence, heard_for=_AWAKE * self._lease)
 
@@ -144,20 +143,29 @@ class Peers:
         self._seen |= present.keys()
         self._missed = Counter({worker: self._missed[worker] + 1 for worker in self._seen - present.keys()})
         dead = [worker for worker, times in self._missed.items() if times >= _LOOKS]
-        lost = await self._lose(dead, "it is gone from the live bus", _HEARD)
+        lost = await self._lose(dead, "it is gone from the live bus", _HEARD, looked=now)
         self._seen -= set(lost)
         return lost
 
     async def _lose(
-        self, dead: list[str], reason: str, silent_for: float | None, *, heard_for: float | None = None
+        self,
+        dead: list[str],
+        reason: str,
+        silent_for: float | None,
+        *,
+        heard_for: float | None = None,
+        looked: float | None = None,
     ) -> list[str]:
+        """Count workers as lost; not where that had to wait since they were ``looked`` for: so may their words have."""
+
+        def judge(conn: Connection) -> list[str]:
+            if looked is not None and self._clock() - looked > _HELD_UP:
+                return []
+            return queries.lose(conn, sorted(dead), reason, by=self._me, silent_for=silent_for, heard_for=heard_for)
+
         if not dead:
             return []
-        lost = await self._db.write(
-            lambda conn: queries.lose(
-                conn, sorted(dead), reason, by=self._me, silent_for=silent_for, heard_for=heard_for
-            )
-        )
+        lost = await self._db.write(judge)
         for worker in lost:
             log.warning("a worker is lost; its tasks are taken over", worker=worker, reason=reason)
         return lost

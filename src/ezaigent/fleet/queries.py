@@ -15,7 +15,7 @@ from ezaigent.tasks import SETTLED
 _live = Sql("SELECT info, seen_at FROM workers WHERE seen_at > {now} - $1 ORDER BY started_at, id")
 _insert = Sql(
     """INSERT INTO workers (id, host, pid, version, started_at, seen_at, info)
-    VALUES ($1, $2, $3, $4, {now}, {now}, $5) ON CONFLICT (id) DO NOTHING"""
+    VALUES ($1, $2, $3, $4, {now}, {now} - CAST($6 AS double precision), $5) ON CONFLICT (id) DO NOTHING"""
 )
 _note = Sql("UPDATE workers SET info = $2 WHERE id = $1")
 _ids = Sql("SELECT id FROM workers ORDER BY id")
@@ -23,8 +23,8 @@ _silent = Sql("SELECT id FROM workers WHERE seen_at < {now} - CAST($1 AS double 
 _lose = Sql(
     """DELETE FROM workers WHERE id IN [$1]
     AND (CAST($2 AS double precision) IS NULL OR seen_at < {now} - CAST($2 AS double precision))
-    AND (CAST($3 AS double precision) IS NULL OR NOT EXISTS (
-        SELECT 1 FROM workers AS judge WHERE judge.id = $4 AND judge.seen_at < {now} - CAST($3 AS double precision)))
+    AND (CAST($3 AS double precision) IS NULL OR EXISTS (
+        SELECT 1 FROM workers AS judge WHERE judge.id = $4 AND judge.seen_at >= {now} - CAST($3 AS double precision)))
     RETURNING id, host, pid, {now} - seen_at"""
 )
 _end_leases = Sql(
@@ -34,12 +34,7 @@ _end_unknown_leases = Sql(
     """UPDATE tasks SET lease_until = {now} WHERE state = 'running' AND lease_until > {now}
     AND NOT EXISTS (SELECT 1 FROM workers WHERE workers.id = tasks.worker)"""
 )
-_GAP, _AFTER_GAP = 0.85, 0.42
-"""Leases of silence after which a worker is no judge at once, and how many it then seems to be silent still."""
-_seen = Sql(
-    f"""UPDATE workers SET seen_at = {{now}} - CASE WHEN seen_at < {{now}} - {_GAP} * CAST($2 AS double precision)
-    THEN {_AFTER_GAP} * CAST($2 AS double precision) ELSE 0 END WHERE id = $1"""  # noqa: S608 - our own numbers
-)
+_seen = Sql("UPDATE workers SET seen_at = {now} - CAST($2 AS double precision) WHERE id = $1")
 _delete = Sql("DELETE FROM workers WHERE id = $1")
 _busy = Sql("SELECT agent, id, title FROM tasks WHERE state = 'running' AND lease_until > {now}")
 _ended = Sql("SELECT id, finished_at FROM tasks WHERE state IN [$1]")
@@ -49,9 +44,12 @@ _ended_with_reservations = Sql(
 )
 
 
-def register(conn: Connection, info: WorkerInfo, asked: Mapping[str, int]) -> WorkerInfo:
-    """Enter the worker with the agents that a person asked it for, by profile; return it with their names."""
-    enter(conn, info)
+def register(conn: Connection, info: WorkerInfo, asked: Mapping[str, int], behind: float = 0.0) -> WorkerInfo:
+    """Enter the worker with the agents that a person asked it for, by profile; return it with their names.
+
+    It is noted as heard of ``behind`` seconds ago.
+    """
+    enter(conn, info, behind)
     named = agents_of(conn, info, asked)
     emit(
         conn,
@@ -62,9 +60,9 @@ def register(conn: Connection, info: WorkerInfo, asked: Mapping[str, int]) -> Wo
     return named
 
 
-def enter(conn: Connection, info: WorkerInfo) -> bool:
-    """Put the worker on the list; return whether it was not there."""
-    return bool(_insert.run(conn, info.id, info.host, info.pid, info.version, _text(info)))
+def enter(conn: Connection, info: WorkerInfo, behind: float = 0.0) -> bool:
+    """Put the worker on the list, as heard of ``behind`` seconds ago; return whether it was not there."""
+    return bool(_insert.run(conn, info.id, info.host, info.pid, info.version, _text(info), behind))
 
 
 def agents_of(conn: Connection, info: WorkerInfo, asked: Mapping[str, int]) -> WorkerInfo:
@@ -105,13 +103,9 @@ def silent(conn: Connection, seconds: float) -> list[str]:
     return [row[0] for row in _silent.all(conn, seconds)]
 
 
-def seen(conn: Connection, worker: str, lease: float) -> bool:
-    """Note that the worker is alive; return whether it is on the list, and not counted as lost.
-
-    After a gap it is noted as heard of a little earlier, so that it takes over nothing before its next word: whatever
-    kept it away (a store that stood still) may have kept away the others, whose words are on the way.
-    """
-    return bool(_seen.run(conn, worker, lease))
+def seen(conn: Connection, worker: str, behind: float = 0.0) -> bool:
+    """Note that the worker was alive ``behind`` seconds ago; return whether it is on the list, and not lost."""
+    return bool(_seen.run(conn, worker, behind))
 
 
 def leave(conn: Connection, worker: str, reason: str) -> None:
@@ -133,8 +127,8 @@ def lose(
     """Take workers that died off the list, end their leases now, and free their seats; return their ids.
 
     Of several peers that find it out, one does it. Whoever was heard of within ``silent_for`` seconds stays; None:
-    they are known to be dead. Nobody is lost where ``by`` itself, being on the list, was not heard of within
-    ``heard_for`` seconds: a store that stood still makes all look silent.
+    they are known to be dead. Nobody is lost where ``by`` itself was not heard of within ``heard_for`` seconds: a store
+    that stood still makes all look silent.
     """
     lost = _lose.all(conn, list(dead), silent_for, heard_for, by)
     for worker, host, pid, silence in lost:

@@ -130,13 +130,13 @@ class Worker:
         await self._hosting.look(())
         background = [
             asyncio.create_task(self._forever(self._heartbeats), name="heartbeats"),
+            asyncio.create_task(self._forever(self._announce), name="presence"),
             asyncio.create_task(self._forever(self._watch), name="peers"),
             asyncio.create_task(self._forever(self._follow), name="controls"),
             asyncio.create_task(self._forever(self._watch_runs), name="stalls"),
         ]
         if self._only is None:  # a bell wakes one worker: not the one that would not take the task
             background.append(asyncio.create_task(self._forever(self._listen), name="doorbell"))
-            background.append(asyncio.create_task(self._forever(self._watch_claims), name="claims"))
         self._ready.set()
         try:
             await self._keep_claiming()
@@ -153,6 +153,14 @@ class Worker:
 
     async def _keep_claiming(self) -> None:
         """Claim until stopped; where that comes to nothing for too long, begin anew."""
+        watching = asyncio.create_task(self._forever(self._watch_claims), name="claims")
+        try:
+            await self._claim_ever_anew()
+        finally:  # who drains claims nothing, and is right not to
+            watching.cancel()
+            await _end([watching])
+
+    async def _claim_ever_anew(self) -> None:
         while not self._stopping.is_set():
             self._anew.clear()
             claiming = asyncio.create_task(self._claim_until_stopped(), name="claiming")
@@ -168,6 +176,8 @@ class Worker:
                     log.error("claiming does not end; it is left behind")
 
     async def _watch_claims(self) -> None:
+        if self._only is not None:  # the tasks of others are none of its business
+            await asyncio.Event().wait()
         await watch_claims(
             self._db,
             self.info.id,
@@ -180,12 +190,12 @@ class Worker:
         )
 
     async def _claim_anew(self, action: str) -> None:
-        """Trust nothing that this worker remembers, and begin to claim anew or leave its agents to others."""
+        """Trust nothing that this worker remembers, and begin to claim anew, or end, so that others host its agents."""
         if action == OTHERS:
-            await self._hosting.retire({run.claim.agent for run in self._runs.values()}, "its worker claims nothing")
-            return
-        self._hold(await self._queue.pauses())
-        self._look_again()
+            self.stop()
+        else:
+            self._hold(await self._queue.pauses())
+            self._look_again()
         self._anew.set()
 
     async def _claim_until_stopped(self) -> None:
@@ -314,7 +324,7 @@ class Worker:
             self._beat.clear()
             self._given_up &= self._runs.keys()
             runs = {name: run.claim.fence for name, run in self._runs.items() if name not in self._given_up}
-            if not await self._hosting.beat(self._queue_settings.lease):
+            if not await self._hosting.beat():
                 log.warning("the others had counted this worker as lost; it goes on", worker=self.info.id)
                 self._look_again()
             pulse = await self._queue.heartbeat(self.info.id, runs)
@@ -325,15 +335,20 @@ class Worker:
                 if run := self._runs.get(run_id):
                     run.controls.cancel()
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._queue_settings.lease / 3):
+                async with asyncio.timeout(self._hosting.pause):
                     await self._beat.wait()
 
+    async def _announce(self) -> None:
+        """Be present on the live bus, whatever becomes of the store meanwhile."""
+        while True:
+            await self._peers.announce(self.info, busy=self.busy)
+            await asyncio.sleep(PERIOD)
+
     async def _watch(self) -> None:
-        """Be present on the live bus, and take over from workers that have died."""
+        """Take over from workers that have died."""
         while True:
             if not self._bus.up:  # who is missing there is asked for in the store
                 self._beat.set()
-            await self._peers.announce(self.info, busy=self.busy)
             if await self._peers.look():
                 self._look_again()
             await asyncio.sleep(PERIOD)

@@ -218,7 +218,14 @@ async def open_worker(
             hosts=tuple(hosts),
             room=room,
         )
-        hosting = Hosting(services.db, info, pools, {name for name in names if profiles[name].general} or names)
+        hosting = Hosting(
+            services.db,
+            info,
+            pools,
+            {name for name in names if profiles[name].general} or names,
+            lease=settings.queue.lease,
+            settles=not services.embedded,
+        )
         await hosting.enter()
         cleaner = asyncio.create_task(clean_forever(services.db, workspaces), name="clean up")
         stack.push_async_callback(_ended, cleaner)

@@ -7,6 +7,8 @@ from tests.fleet.scaler.yard import Yard, settings
 
 from ezaigent.core.errors import UsageError
 from ezaigent.fleet import seats
+from ezaigent.fleet.scaler.past import past
+from ezaigent.fleet.scaler.series import series
 from ezaigent.store import Sql
 
 _spend = Sql(
@@ -61,6 +63,39 @@ async def test_each_slice_tells_what_was_there_and_what_happened(yard: Yard) -> 
 async def test_a_fleet_without_a_past_has_an_empty_one(yard: Yard) -> None:
     seen = await yard.control(settings()).series(pool=None, seconds=60, slices=3)
     assert [(point.queued, point.agents, point.cost_usd) for point in seen.points] == [(0, 0, 0)] * 3
+
+
+async def test_of_too_much_the_newest_is_told_and_that_it_is_cut(yard: Yard) -> None:
+    """Runs and events are bounded each; what begins later is exact from there on."""
+    await yard.db.write(lambda conn: seats.order(conn, "claude", 3))
+    await yard.host()
+    await yard.submit(5)
+    await yard.work("claude-1", "claude-2")
+    for agent in ("claude-1", "claude-2"):
+        await pass_time(yard, 100)
+        await yard.finish(agent)
+    await pass_time(yard, 100)
+    await yard.work("claude-3")
+    await pass_time(yard, 100)
+
+    async def told(most: int) -> tuple[bool, float, list[int], list[int], list[int]]:
+        found = await yard.db.read(lambda conn: past(conn, "claude", 1000, 3, most=most))
+        assert max(len(found.told), len(found.runs)) <= most
+        seen = series(found)
+        return (
+            seen.cut,
+            seen.until - seen.since,
+            [point.busy for point in seen.points],
+            [point.queued for point in seen.points],
+            [point.agents for point in seen.points],
+        )
+
+    assert await told(6) == (False, pytest.approx(400, abs=20), [1, 0, 1], [3, 3, 2], [3, 3, 3])
+    cut = (True, pytest.approx(400, abs=20), [1, 0, 1], [3, 3, 2], [3, 3, 3])
+    assert await told(3) == cut, "the events before the first claim are left out"
+    cut = (True, pytest.approx(200, abs=20), [0, 1, 1], [3, 2, 2], [3, 3, 3])
+    assert await told(2) == cut, "and the run that ended first"
+    assert (await yard.control(settings()).series(pool=None, seconds=1000, slices=3)).cut is False
 
 
 async def test_a_preview_runs_the_past_with_both_settings_and_changes_nothing(yard: Yard) -> None:

@@ -23,7 +23,7 @@ log = structlog.get_logger(__name__)
 TIMES: Final = 3
 """Times in a row that a worker begins anew."""
 ANEW: Final = "it begins to claim anew"
-OTHERS: Final = "its agents are left to other workers"
+OTHERS: Final = "it ends, and its agents are left to other workers"
 NOTHING: Final = "nothing more is tried: restart the worker"
 
 _idle = Sql(

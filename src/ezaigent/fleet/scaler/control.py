@@ -14,7 +14,9 @@ from ezaigent.fleet.leader import leader, recalled
 from ezaigent.fleet.scaler import overrides, queries
 from ezaigent.fleet.scaler.facts import Facts
 from ezaigent.fleet.scaler.memory import Memory
+from ezaigent.fleet.scaler.past import past
 from ezaigent.fleet.scaler.pools import Catalog
+from ezaigent.fleet.scaler.previewing import MOST as RUN_AGAIN
 from ezaigent.fleet.scaler.previewing import Preview, preview
 from ezaigent.fleet.scaler.recording import Recorded, recorded
 from ezaigent.fleet.scaler.scaler import OFFICE
@@ -144,7 +146,8 @@ class ScalerControl:
 
     async def series(self, *, pool: str | None, seconds: float, slices: int) -> Series:
         """Return the last ``seconds`` of one pool, or of all, in ``slices``."""
-        return await self._db.read(lambda conn: series(conn, pool, seconds, slices))
+        found = await self._db.read(lambda conn: past(conn, pool, seconds, slices))
+        return await asyncio.to_thread(series, found)
 
     async def preview(self, changes: Mapping[str, Any], *, pool: str, seconds: float) -> Preview:
         """Return what the last ``seconds`` would have been with the settings in force, and with ``changes``.
@@ -155,8 +158,8 @@ class ScalerControl:
             raise UsageError(f"no pool {pool!r}; there are: {', '.join(sorted(self._catalog.pools))}")
         force = await self.settings()
         wanted = overrides.tried(self._file, force, {"pools": {pool: changes}})
-        past = await self.recorded(pool=pool, seconds=seconds)
-        return await asyncio.to_thread(preview, past, force.settings, wanted, pool)
+        trace = await self._db.read(lambda conn: recorded(conn, pool, seconds, most=RUN_AGAIN))
+        return await asyncio.to_thread(preview, trace, force.settings, wanted, pool)
 
     def _status(self, conn: Connection, alive: frozenset[str] | None) -> ScalerView:
         force = overrides.in_force(conn, self._file)

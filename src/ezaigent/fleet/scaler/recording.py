@@ -35,9 +35,12 @@ class Recorded:
     """Seconds that a start takes: the median of the agents that are there; None where nobody knows."""
 
 
-def recorded(conn: Connection, pool: str | None, seconds: float) -> Recorded:
-    """Return the tasks that arrived within the last ``seconds`` and were worked, by one pool's agents or all."""
-    rows = _tasks.all(conn, now(conn) - seconds, pool, MOST, ["lost", "released", "cancelled"])
+def recorded(conn: Connection, pool: str | None, seconds: float, *, most: int = MOST) -> Recorded:
+    """Return the tasks that arrived within the last ``seconds`` and were worked, by one pool's agents or all.
+
+    Of more than ``most`` tasks they are the newest.
+    """
+    rows = _tasks.all(conn, now(conn) - seconds, pool, most, ["lost", "released", "cancelled"])
     tasks = sorted((created, max(0.0, ended - started)) for created, started, ended in rows)
     startups = [row[0] for row in _startups.all(conn, pool)]
     first = tasks[0][0] if tasks else 0.0
