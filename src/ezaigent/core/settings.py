@@ -111,7 +111,7 @@ class RecoverySettings(_Section):
     idle: Annotated[float, Field(gt=0)] = 60.0
     """Seconds that a worker may claim nothing while a task waits that one of its idle agents could take.
 
-    Then it begins to claim anew, three times at most; after that it ends, so that its agents are left to other workers."""
+    Then it begins to claim anew, three times at most; after that it ends, and its agents are left to other workers."""
 
 
 class SandboxSettings(_Section):
