@@ -52,7 +52,7 @@ fix: $(VENV)/.ready ## Mend what ruff can
 test: check ## Everything: checks, tests on real servers, coverage
 	@sh tests/services/install.sh
 	@rm -f .coverage .coverage.*
-	@status=0; $(BIN)/coverage run -m pytest -n $(JOBS) || status=$$?; \
+	@status=0; $(BIN)/coverage run -m pytest -n $(JOBS) --dist worksteal || status=$$?; \
 	$(BIN)/coverage combine --quiet && $(BIN)/coverage report || { test $$status -ne 0 || status=2; }; exit $$status
 
 bench: $(VENV)/.ready ## Run the benchmarks: make bench BENCH="queue journal"
