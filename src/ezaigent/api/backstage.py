@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Annotated, Literal, Protocol, Self
 
 from fastapi import Depends, Request
@@ -106,11 +107,13 @@ class Stage(Backstage):
     accounts: Accounts
     fanout: Fanout
     hearing: Hearing
+    pasts: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))
+    """Held by what reads and works through much of the fleet's past."""
 
     @classmethod
     def over(cls, back: Backstage, fanout: Fanout) -> Self:
         """Add what the API keeps; ``fanout`` may be one that nobody has started, where nobody follows events."""
-        given = {field.name: getattr(back, field.name) for field in fields(Backstage)}
+        given = {one.name: getattr(back, one.name) for one in fields(Backstage)}
         return cls(**given, accounts=Accounts(back.db), fanout=fanout, hearing=Hearing(back.bus))
 
 

@@ -140,14 +140,18 @@ async def autoscaler_series(
     hours: Annotated[float, Query(gt=0, le=24 * 30)] = 24.0,
     slices: Annotated[int, Query(ge=2, le=500)] = 96,
 ) -> Series:
-    """Return queue, longest waits, agents, cost and errors of one pool, or of all, on one time axis."""
-    return await on.scaler().series(pool=pool, seconds=hours * 3600, slices=slices)
+    """Return queue, longest waits, agents, cost and errors of one pool, or of all, on one time axis.
+
+    With ``cut`` it begins later than asked for, at the oldest of the 20,000 events or runs that are read at most.
+    """
+    async with on.pasts:
+        return await on.scaler().series(pool=pool, seconds=hours * 3600, slices=slices)
 
 
 @router.post("/preview", operation_id="preview_autoscaler", openapi_extra=needs(Access.OPERATE))
 async def preview_autoscaler(wanted: ScalerTrial, on: On) -> Preview:
     """Run the fleet's own past again as the settings are and as they would be; nothing is changed."""
-    async with _one_preview_at_a_time:
+    async with _one_preview_at_a_time, on.pasts:
         return await on.scaler().preview(wanted.changes, pool=wanted.pool, seconds=wanted.hours * 3600)
 
 
