@@ -15,7 +15,7 @@ from ezaigent.core.errors import UnavailableError
 from ezaigent.workspaces import Git
 from ezaigent.workspaces.credentials import Credential
 from ezaigent.workspaces.git import GitFailed, scrub
-from ezaigent.workspaces.stale_locks import named_in
+from ezaigent.workspaces.stale_locks import named_in, remove_stale
 
 
 async def test_a_failure_is_one_line_with_gits_reason(source: Source) -> None:
@@ -119,6 +119,37 @@ async def test_a_lock_of_a_living_git_is_waited_for(source: Source) -> None:
     assert lock.exists(), "it may be in use"
     lock.unlink()
     assert (await running).code == 0
+
+
+@pytest.mark.parametrize("own", ["index-1", ""])
+async def test_the_lock_of_an_index_is_waited_for_however_old_it_is(source: Source, tmp_path: Path, own: str) -> None:
+    """A living git takes it once and then fills a tree for as long as that takes."""
+    folder = source.path / ".git"
+    index = tmp_path / own if own else None
+    lock = (index or folder / "index").with_suffix(".lock")
+    lock.touch()
+    os.utime(lock, (time.time() - 60, time.time() - 60))
+    running = asyncio.create_task(Git().run("read-tree", "HEAD", at=folder, index=index))
+    await asyncio.wait({running}, timeout=0.5)
+    assert not running.done()
+    assert lock.exists()
+    lock.unlink()
+    assert (await running).code == 0
+
+
+async def test_what_keeps_git_from_starting_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "git").touch(0o644)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(UnavailableError, match=r"git cannot be started in '/': Permission denied: see to that"):
+        await Git().version()
+
+
+def test_a_lock_that_cannot_be_removed_stays(tmp_path: Path) -> None:
+    lock = tmp_path / "other.lock"
+    lock.mkdir()
+    os.utime(lock, (time.time() - 60, time.time() - 60))
+    remove_stale(lock)
+    assert lock.is_dir()
 
 
 def test_only_locks_of_our_own_folders_are_meant(tmp_path: Path) -> None:

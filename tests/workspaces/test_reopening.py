@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -188,6 +190,42 @@ async def test_a_process_that_still_holds_the_old_tree_cannot_write_into_the_new
     assert writer.returncode == 0
     assert not (second.path / "late").exists()
     assert await second.checkpoint("Nothing") is None
+
+
+async def test_a_git_of_a_run_that_lives_on_keeps_the_lock_of_its_index(reopen: Reopen, home: Path) -> None:
+    first = await reopen()
+    held = locked(home)
+    second = await reopen(resumed=True)
+    assert all(lock.exists() for lock in held), "both would write the same index"
+    (second.path / "a").write_text("a")
+    assert await second.checkpoint("Two") is not None
+    await first.close()
+
+
+async def test_the_lock_of_a_run_that_is_over_is_removed(reopen: Reopen, home: Path) -> None:
+    first = await reopen()
+    held = locked(home)
+    await first.close()
+    second = await reopen(resumed=True)
+    assert not any(lock.exists() for lock in held)
+    assert len(indexes(home)) == 1, "the index before is not kept"
+    (second.path / "a").write_text("a")
+    assert await second.checkpoint("Two") is not None
+
+
+def indexes(home: Path) -> list[Path]:
+    """Return the private indexes of the task."""
+    return [path for path in (home / "attached" / "t1").glob("index*") if path.suffix != ".lock"]
+
+
+def locked(home: Path) -> list[Path]:
+    """Lock the private indexes as a git does that began long ago."""
+    locks = [path.with_name(f"{path.name}.lock") for path in indexes(home)]
+    for lock in locks:
+        lock.touch()
+        os.utime(lock, (time.time() - 60, time.time() - 60))
+    assert locks
+    return locks
 
 
 async def test_after_a_crash_the_same_folder_goes_on(home: Path, source: Source, reopen: Reopen) -> None:

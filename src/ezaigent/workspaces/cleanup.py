@@ -13,6 +13,7 @@ from typing import Final
 
 from ezaigent.core.errors import EzAigentError
 from ezaigent.core.settings import WorkspaceSettings
+from ezaigent.workspaces.indexes import new_index, remove_indexes
 from ezaigent.workspaces.layout import Layout, admin_folder, open_up, remove_tree, untie
 from ezaigent.workspaces.locks import Locks
 from ezaigent.workspaces.mirrors import Mirror, Mirrors
@@ -111,7 +112,8 @@ class Cleaning:
                 break
         else:
             return
-        snapshots = Snapshots(mirror, path, notes / "cleaning")
+        remove_indexes(notes)
+        snapshots = Snapshots(mirror, path, new_index(notes))
         await snapshots.load(known)
         ref = next_salvage(task_id, list(await mirror.list_refs(salvage_folder(task_id))))
         found = await snapshots.take(f"Left in the tree when task {task_id} was cleaned up", ref)

@@ -22,7 +22,7 @@ from typing import Final
 
 from ezaigent.core.errors import UnavailableError
 from ezaigent.workspaces.credentials import Credential
-from ezaigent.workspaces.stale_locks import AGE, named_in, remove_stale
+from ezaigent.workspaces.stale_locks import AGE, is_of_index, named_in, remove_stale
 
 LOCAL_TIMEOUT: Final = 600.0
 """Seconds for one command on this machine; only a huge repository comes near it."""
@@ -155,7 +155,8 @@ class Git:
         ``flags`` are further options of git, ``ssh`` those of ssh.
 
         Raises ``GitFailed`` when the exit code is not among ``ok`` (empty: any code is fine), ``UnavailableError``
-        when git is missing, or when it took longer than ``timeout`` seconds. Cancelling ends the command.
+        when git is missing or cannot be started, or when it took longer than ``timeout`` seconds. Cancelling ends the
+        command.
         """
         argv: list[str | bytes] = ["git", *config_flags(), *flags]
         if credential is not None:
@@ -181,7 +182,8 @@ class Git:
             lock = named_in(result.err, ours) if code else None
             if lock is None or waited > AGE:
                 break
-            remove_stale(lock)
+            if not is_of_index(lock, at, index):
+                remove_stale(lock)
             await asyncio.sleep(_LOCKED)
             waited += _LOCKED
         if ok and code not in ok:
@@ -263,6 +265,10 @@ async def _communicate(
         if not cwd.is_dir():  # noqa: ASYNC240  (one look, where the start has failed already)
             raise UnavailableError(f"the folder {str(cwd)!r} is gone: open the workspace again") from None
         raise UnavailableError("git is not installed: install git and try again") from None
+    except OSError as error:
+        raise UnavailableError(
+            f"git cannot be started in {str(cwd)!r}: {error.strerror}: see to that and try again"
+        ) from None
     try:
         async with asyncio.timeout(limit):
             out, err = await process.communicate(data or None)

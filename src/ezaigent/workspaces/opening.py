@@ -16,7 +16,8 @@ from pathlib import Path
 
 from ezaigent.core.errors import RunError
 from ezaigent.workspaces.bases import with_parents
-from ezaigent.workspaces.layout import Layout, open_up, remove_tree, tie
+from ezaigent.workspaces.indexes import new_index, remove_indexes
+from ezaigent.workspaces.layout import Layout, admin_folder, open_up, remove_tree, tie
 from ezaigent.workspaces.mirrors import Mirror
 from ezaigent.workspaces.notes import left_out
 from ezaigent.workspaces.ownership import Ownership
@@ -49,7 +50,10 @@ async def open_tree(layout: Layout, mirror: Mirror, sandbox: Sandbox, wanted: Wa
     task_id, path, notes = wanted.task_id, layout.tree(wanted.task_id), layout.note(wanted.task_id)
     base = await _base(mirror, wanted)
     ownership, contested = Ownership.take(notes)
-    snapshots = Snapshots(mirror, path, notes / "index")
+    if not contested:
+        remove_indexes(notes)
+        remove_indexes(admin_folder(mirror.path, task_id))
+    snapshots = Snapshots(mirror, path, new_index(notes))
     try:
         await _prepare(layout, mirror, snapshots, wanted, base, contested=contested)
         return Workspace(
@@ -71,7 +75,7 @@ async def _prepare(
     layout: Layout, mirror: Mirror, snapshots: Snapshots, wanted: Wanted, base: str, *, contested: bool
 ) -> None:
     """Make the folder be the wanted tree; a new one is there as a whole or, when it is stopped, not at all."""
-    task_id, path, notes = wanted.task_id, layout.tree(wanted.task_id), layout.note(wanted.task_id)
+    task_id, path = wanted.task_id, layout.tree(wanted.task_id)
     target = wanted.checkpoint or base
     await _set_aside(mirror, task_id, target, base)
     if path.is_dir() and not path.is_symlink():
@@ -90,7 +94,7 @@ async def _prepare(
             await asyncio.to_thread(remove_tree, path.rename(_stale(path)))
             raise
     admin = tie(mirror.path, task_id, path, f"ref: {branch_ref(task_id)}")
-    await _show_base(mirror, path, notes / "index", admin / "index", base if target != base else None)
+    await _show_base(mirror, path, snapshots.index, admin / "index", base if target != base else None)
 
 
 def _stale(path: Path) -> Path:
@@ -172,7 +176,7 @@ async def _bring_to(mirror: Mirror, snapshots: Snapshots, task_id: str, target: 
 
 async def _show_base(mirror: Mirror, tree: Path, own: Path, shown: Path, base: str | None) -> None:
     """Give git inside the tree an index of ``base`` (None: of the tree), so that it shows what the task changed."""
-    part = shown.with_suffix(".new")
+    part = shown.with_name(own.name)
     if base is None:
         await asyncio.to_thread(shutil.copyfile, own, part)
     else:

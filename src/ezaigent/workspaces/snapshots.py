@@ -65,7 +65,8 @@ class Snapshots:
         self._mirror = mirror
         self._git: Git = mirror.git
         self._tree = tree
-        self._index = index
+        self.index = index
+        """The private index."""
         self._submodules: dict[bytes, str] = {}
         self._unsettled = 0
         self._seen: bytes | None = None
@@ -77,7 +78,7 @@ class Snapshots:
 
     async def load(self, commit: str) -> None:
         """Take ``commit`` as what was saved last; the next snapshot compares the tree's content with it."""
-        self._index.unlink(missing_ok=True)
+        self.index.unlink(missing_ok=True)
         await self._run("read-tree", commit)
         await self._noted(commit)
         # With nothing known about the files every comparison would read them all: look at them once.
@@ -91,7 +92,7 @@ class Snapshots:
 
     async def fill(self, commit: str) -> None:
         """Write ``commit`` into a tree that is empty. Raises ``UsageError`` for a commit with forbidden names."""
-        self._index.unlink(missing_ok=True)
+        self.index.unlink(missing_ok=True)
         try:
             await self._run("read-tree", "--reset", "-u", commit)
         except GitFailed as error:
@@ -220,7 +221,7 @@ class Snapshots:
                 continue
             listed = await self._git.run(
                 "ls-files", "-z", "--others", "--exclude-standard",
-                at=self._mirror.path, tree=self._tree / os.fsdecode(at), index=self._index.with_name("none"), ok=(),
+                at=self._mirror.path, tree=self._tree / os.fsdecode(at), index=self.index.with_name("none"), ok=(),
             )  # fmt: skip
             for path in filter(None, listed.out.split(b"\0")):
                 (waiting if path.endswith(b"/") else found).append(at + b"/" + path.rstrip(b"/"))
@@ -267,5 +268,5 @@ class Snapshots:
             self._unsettled = 0
 
     async def _run(self, *words: str, data: bytes = b"", ok: tuple[int, ...] = (0,)) -> bytes:
-        result = await self._git.run(*words, at=self._mirror.path, tree=self._tree, index=self._index, data=data, ok=ok)
+        result = await self._git.run(*words, at=self._mirror.path, tree=self._tree, index=self.index, data=data, ok=ok)
         return result.out
