@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
+from tests.agents.canned_server import Answer, CannedServer, canned_server, chat
 from tests.agents.stage import PROFILE, Stage, settings_for, staged
 
 from ezaigent.agents import build_runtime
@@ -38,10 +40,10 @@ class Room:
 
 
 @asynccontextmanager
-async def room(home: Path, server: ModelServer, model: str = PROFILE.model) -> AsyncGenerator[Room]:
+async def room(home: Path, server: ModelServer | CannedServer, model: str = PROFILE.model) -> AsyncGenerator[Room]:
     """Yield a stage on a bus of which everything is overheard."""
     profile = replace(PROFILE, model=model)
-    async with staged(home, server=server, profile=profile) as stage:
+    async with staged(home, server_url=server.url, profile=profile) as stage:
         bus = MemoryBus()
         costs = CostBook(stage.db, CostSettings())
         async with build_runtime(stage.db, settings_for(home, server.url), costs, bus) as runtime:
@@ -151,6 +153,46 @@ async def test_what_breaks_off_is_void_and_said_again(tmp_path: Path, model: str
         assert WORDS.startswith(said(broken))
         if kind != "truncated_stream":
             assert (said(again), again[-1].end) == (WORDS, "whole")
+
+
+def chatter(*texts: str, finish: str | None) -> Answer:
+    """A stream of the Chat Completions API that tells in every chunk what was used so far."""
+    head = {"id": "c1", "object": "chat.completion.chunk", "created": 1_700_000_000, "model": "gpt-test"}
+    chunks: list[dict[str, object]] = [
+        {
+            **head,
+            "choices": [{"index": 0, "delta": {"content": text}, "finish_reason": None}],
+            "usage": {"prompt_tokens": 100, "completion_tokens": number, "total_tokens": 100 + number},
+        }
+        for number, text in enumerate(texts, 1)
+    ]
+    if finish is not None:
+        chunks.append({**chunks[-1], "choices": [{"index": 0, "delta": {}, "finish_reason": finish}]})
+    body = "".join(f"data: {json.dumps(chunk)}\n\n" for chunk in chunks)
+    return Answer(body=body, headers={"Content-Type": "text/event-stream"})
+
+
+async def test_half_an_answer_is_void_where_every_chunk_tells_its_usage(tmp_path: Path) -> None:
+    """The proxy in between ends the connection in order; usage is no sign of the end."""
+    half = chatter("First I look ", "at the", finish=None)
+    async with canned_server(half, Answer(body=chat("All of it."))) as server, room(tmp_path, server) as place:
+        await listen(place.bus, (None, None))
+        outcome, _ = await place.stage.run(await place.stage.claim())
+        assert outcome.summary == "All of it."
+        assert [bool(request.get("stream")) for request in server.requests] == [True, False]
+        await heard(place, "broken")
+
+
+async def test_usage_that_every_chunk_tells_counts_once(tmp_path: Path) -> None:
+    """Listening must not make an answer dearer."""
+    answer = chatter("All ", "of ", "it", ".", finish="stop")
+    async with canned_server(answer) as server, room(tmp_path, server) as place:
+        await listen(place.bus, (None, None))
+        claim = await place.stage.claim()
+        outcome, _ = await place.stage.run(claim)
+        assert outcome.summary == "All of it."
+        totals = await CostBook(place.stage.db, CostSettings()).task(claim.task.id)
+        assert (totals.calls, totals.input_tokens, totals.output_tokens) == (1, 100, 4)
 
 
 def test_what_another_version_says_is_not_understood() -> None:

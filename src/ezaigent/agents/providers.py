@@ -151,9 +151,9 @@ def _mistral(_: str, name: str, key: str, given: ProviderSettings, transport: Tr
 
 
 def _deepseek(_: str, name: str, key: str, given: ProviderSettings, transport: Transport) -> Model:
-    from pydantic_ai.models.openai import OpenAIChatModel
     from pydantic_ai.providers.deepseek import DeepSeekProvider
 
+    from ezaigent.agents.chat_model import ChatModel
     from ezaigent.agents.lean_openai import LeanOpenAI
     from ezaigent.agents.remembering import remembering
 
@@ -164,13 +164,14 @@ def _deepseek(_: str, name: str, key: str, given: ProviderSettings, transport: T
         timeout=given.timeout,
         max_retries=0,
     )
-    return remembering(OpenAIChatModel)(name, provider=DeepSeekProvider(openai_client=client))
+    return remembering(ChatModel)(name, provider=DeepSeekProvider(openai_client=client))
 
 
 def _openai(_: str, name: str, key: str, given: ProviderSettings, transport: Transport) -> Model:
-    from pydantic_ai.models.openai import OpenAIChatModel, OpenAIResponsesModel
+    from pydantic_ai.models.openai import OpenAIResponsesModel
     from pydantic_ai.providers.openai import OpenAIProvider
 
+    from ezaigent.agents.chat_model import ChatModel
     from ezaigent.agents.lean_openai import LeanOpenAI
     from ezaigent.agents.remembering import remembering
 
@@ -185,13 +186,14 @@ def _openai(_: str, name: str, key: str, given: ProviderSettings, transport: Tra
     itself = not given.base_url or urlsplit(given.base_url).hostname == "api.openai.com"
     if (given.api or ("responses" if itself else "chat")) == "responses":
         return remembering(OpenAIResponsesModel)(name, provider=provider)
-    return remembering(OpenAIChatModel)(name, provider=provider)
+    return remembering(ChatModel)(name, provider=provider)
 
 
 def _compatible(provider: str, name: str, key: str, given: ProviderSettings, transport: Transport) -> Model:
-    from pydantic_ai.models.openai import OpenAIChatModel, OpenAIResponsesModel
+    from pydantic_ai.models.openai import OpenAIResponsesModel
     from pydantic_ai.providers.openai_compatible import OpenAICompatibleProvider
 
+    from ezaigent.agents.chat_model import ChatModel
     from ezaigent.agents.lean_openai import LeanOpenAI
     from ezaigent.agents.remembering import remembering
 
@@ -206,7 +208,7 @@ def _compatible(provider: str, name: str, key: str, given: ProviderSettings, tra
     compatible = OpenAICompatibleProvider(provider, openai_client=client)
     if given.api == "responses":
         return remembering(OpenAIResponsesModel)(name, provider=compatible)
-    return remembering(OpenAIChatModel)(name, provider=compatible)
+    return remembering(ChatModel)(name, provider=compatible)
 
 
 _MAKERS: Final[dict[str, Callable[[str, str, str, ProviderSettings, Transport], Model]]] = {

@@ -39,10 +39,10 @@ def _whole(answer: ModelResponse) -> bool:
     """Whether a stream told the end of its answer.
 
     A connection may end in order in the middle. Where a provider may leave out why an answer ended, the library then
-    makes up a reason, but not in the provider's words; what was used comes last there, so that tells.
+    makes up a reason, but not in the provider's words. Usage proves nothing: there are servers that tell it in every
+    chunk. An answer that the provider withheld has no words of the provider's for its end.
     """
-    told = bool((answer.provider_details or {}).get("finish_reason"))
-    return told or (answer.finish_reason is not None and not answer.usage.unmeasured_requests)
+    return bool((answer.provider_details or {}).get("finish_reason")) or answer.finish_reason == "content_filter"
 
 
 class Voice:
