@@ -71,7 +71,8 @@ async def subscribed(desk: Notifications, service: PushService, user: str, name:
 @asynccontextmanager
 async def sending(db: Database, name: str = "one", *, inside: Inside = HERE, **more: Any) -> AsyncGenerator[Sender]:
     """Run a sender while the block runs, once it holds the office or stands by."""
-    sender = Sender(db, EventLog(db), name, inside, contact=CONTACT, lease=1.0, waits=(0.05, 0.1), **more)
+    given: dict[str, Any] = {"waits": (0.05, 0.1), **more}
+    sender = Sender(db, EventLog(db), name, inside, contact=CONTACT, lease=1.0, **given)
     running = asyncio.create_task(sender.run())
     try:
         yield sender

@@ -69,6 +69,8 @@ class PushService:
     answer: Callable[[str, int], int] = lambda _client, _times: 201
     asked: dict[str, int] = field(default_factory=dict[str, int])
     news: asyncio.Event = field(default_factory=asyncio.Event)
+    hold: asyncio.Event | None = None
+    """Nobody is answered before it."""
 
     def client(self, name: str) -> Client:
         return self.clients.setdefault(name, Client(name))
@@ -85,6 +87,9 @@ class PushService:
         body = await request.read()
         self.asked[name] = self.asked.get(name, 0) + 1
         status = self.answer(name, self.asked[name])
+        if self.hold is not None:
+            self.news.set()
+            await self.hold.wait()
         if status < 300:
             headers = {key.lower(): value for key, value in request.headers.items()}
             self.got.append(Pushed(name, headers, body, self.client(name).read(body)))

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
+from pydantic import ValidationError
 from tests.push.conftest import CONTACT, HERE, happens, office_held, sending, subscribed
 from tests.push.services import Client, PushService
 from tests.services.conditions import until
 
-from ezaigent.core.errors import ConflictError, NotFoundError, UsageError
+from ezaigent.core.errors import ConflictError, NotFoundError, UnavailableError, UsageError
 from ezaigent.core.outside import Inside
+from ezaigent.core.settings import ServerSettings
+from ezaigent.fleet import recalled
 from ezaigent.push import Notifications
+from ezaigent.push.handing import Handed, hand
 from ezaigent.push.keys import push_key
-from ezaigent.store import Database, Sql
+from ezaigent.push.models import Browser
+from ezaigent.push.sender import OFFICE
+from ezaigent.store import Connection, Database, EventLog, Sql
 
 COMMIT = "c" * 40
 
@@ -126,6 +133,120 @@ async def test_a_service_without_time_is_asked_again_and_a_refusal_is_shown(
     assert service.asked == {"busy": 3, "angry": 1}
 
 
+async def test_a_browser_that_cannot_be_signed_for_keeps_no_other_from_its_notifications(
+    db: Database, desk: Notifications, service: PushService
+) -> None:
+    await subscribed(desk, service, "ada", "phone")
+    odd = await subscribed(desk, service, "vic", "odd")
+    endpoint = Sql("UPDATE subscriptions SET endpoint = 'https://push.example.org:/x' WHERE id = $1")
+    await db.write(lambda conn: endpoint.run(conn, odd))
+    assert (await desk.trial("vic", odd)).error == "it cannot be notified (VapidException)"
+    async with sending(db):
+        await office_held(db)
+        for title in ("first", "second"):
+            await happens(db, "task.failed", title=title, reason="x", attempts=1)
+            await service.until(lambda title=title: title in [note["body"] for note in service.notes("phone")])
+    assert [note["body"] for note in service.notes("phone")] == ["first", "second"]
+    assert [one.error for one in await desk.of("vic")] == ["it cannot be notified (VapidException)"]
+
+
+async def test_what_breaks_for_one_browser_breaks_for_no_other(
+    db: Database, desk: Notifications, service: PushService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("phone", "odd"):
+        await subscribed(desk, service, "ada", name)
+
+    async def broken(browser: Browser, *given: Any, **more: Any) -> Handed:
+        if browser.endpoint.endswith("odd"):
+            raise RuntimeError("broken")
+        return await hand(browser, *given, **more)
+
+    monkeypatch.setattr("ezaigent.push.sender.hand", broken)
+    async with sending(db):
+        await office_held(db)
+        for title in ("first", "second"):
+            await happens(db, "task.failed", title=title, reason="x", attempts=1)
+            await service.until(lambda title=title: title in [note["body"] for note in service.notes("phone")])
+    assert [note["body"] for note in service.notes("phone")] == ["first", "second"]
+
+
+async def test_what_the_store_did_not_take_is_handed_over_again(
+    db: Database, desk: Notifications, service: PushService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await subscribed(desk, service, "ada", "phone")
+    said = 0
+
+    def away(conn: Connection, key: str, error: str) -> None:
+        nonlocal said
+        said += 1
+        if said == 1:
+            raise UnavailableError("the store is away")
+
+    monkeypatch.setattr("ezaigent.push.queries.say", away)
+    async with sending(db):
+        await office_held(db)
+        await happens(db, "task.failed", title="first", reason="x", attempts=1)
+        await service.until(lambda: len(service.got) == 2)
+    assert len({note["tag"] for note in service.notes("phone")}) == 1, "the second takes the place of the first"
+
+
+async def test_who_left_while_a_service_was_busy_is_not_notified_later(
+    db: Database, desk: Notifications, service: PushService
+) -> None:
+    keys = {name: await subscribed(desk, service, "ada", name) for name in ("stays", "left", "chose")}
+    await subscribed(desk, service, "vic", "other")
+    service.hold = asyncio.Event()
+    service.answer = lambda name, times: 503 if times < 3 else 201
+    async with sending(db):
+        await office_held(db)
+        await happens(db, "task.failed", reason="x", attempts=1)
+        await service.until(lambda: len(service.asked) == 4)
+        await desk.remove("ada", keys["left"])
+        await desk.choose("ada", keys["chose"], ["budget"])
+        await subscribed(desk, service, "ada", "other")  # another person signed in there
+        service.hold.set()
+        await service.until(lambda: bool(service.notes("stays")))
+        await asyncio.sleep(0.5)  # the others would have been heard of by now
+    assert service.asked == {"stays": 3, "left": 1, "chose": 1, "other": 1}
+
+
+async def test_only_so_many_wait_for_another_try(
+    db: Database, desk: Notifications, service: PushService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ezaigent.push.sender._MOST_AGAIN", 1)
+    for name in ("one", "two", "three"):
+        await subscribed(desk, service, "ada", name)
+    service.answer = lambda _name, times: 503 if times < 2 else 201
+    async with sending(db, waits=(3600.0,)) as sender:
+        await office_held(db)
+        await happens(db, "task.failed", reason="x", attempts=1)
+        head = await EventLog(db).head()
+
+        async def told() -> bool:
+            return int(await db.read(lambda conn: recalled(conn, OFFICE))) >= head
+
+        await until(told)
+        assert [one.error for one in await desk.of("ada")] == ["it answered 503"] * 3
+        assert sender.waiting == 1
+
+
+@pytest.mark.parametrize("contact", ["mailto:first.last+tag@mail.example.org", "https://ops.example.org"])
+async def test_a_contact_of_the_settings_can_be_signed(db: Database, service: PushService, contact: str) -> None:
+    desk = Notifications(db, HERE, ServerSettings(push_contact=contact).push_contact)
+    key = await subscribed(desk, service, "ada", "phone")
+    assert (await desk.trial("ada", key)).ok
+    assert service.got[0].signed_by(await desk.public_key())["sub"] == contact
+
+
+@pytest.mark.parametrize(
+    "contact",
+    ["https://example.org/contact", "https://example.org:8443", "https://example", "mailto:ada@mail!.org", "ada@x.org"],
+)
+def test_a_contact_that_cannot_be_signed_is_no_setting(contact: str) -> None:
+    with pytest.raises(ValidationError, match="push_contact"):
+        ServerSettings(push_contact=contact)
+
+
 async def test_of_many_processes_one_sends_and_the_next_goes_on_where_it_was(
     db: Database, desk: Notifications, service: PushService
 ) -> None:
@@ -177,9 +298,11 @@ async def test_the_key_is_made_once_by_whoever_asks_first(db: Database) -> None:
         "http://127.0.0.1:9/push",
         "file:///etc/passwd",
         "https://ada:secret@push.example.org/x",
+        "https://push.example.org:/x",
+        "https://[2606:4700:4700::1111]/x",
     ],
 )
-async def test_no_endpoint_leads_inside(db: Database, endpoint: str) -> None:
+async def test_no_endpoint_leads_inside_or_to_what_cannot_be_signed_for(db: Database, endpoint: str) -> None:
     desk = Notifications(db, Inside(), CONTACT)
     with pytest.raises(UsageError):
         await desk.add("ada", endpoint=endpoint, kinds=["failures"], label="", **Client("x").keys)

@@ -6,6 +6,7 @@ The service is a stranger's address that somebody gave over HTTP: it is posted t
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
@@ -24,6 +25,8 @@ _GONE: Final = frozenset({404, 410})
 _LATER: Final = frozenset({None, 408, 429, 500, 502, 503, 504})
 _POINT: Final = 65
 """Bytes of a public key, uncompressed."""
+_SIGNABLE: Final = re.compile(r"[^/:\[\]]+(:\d+)?")
+"""Hosts that the library signs for: no IPv6 addresses, no port that is empty."""
 _AUTH: Final = 16
 """Bytes of the secret that the browser shares."""
 
@@ -45,8 +48,11 @@ def check_browser(endpoint: str, p256dh: str, auth: str, inside: Inside) -> None
     if not _are_keys(p256dh, auth):
         raise UsageError("p256dh and auth are not the 65 and 16 bytes, as base64url, of a browser's subscription")
     target = read_target(endpoint, inside)
+    parts = urlsplit(endpoint)
+    if not _SIGNABLE.fullmatch(parts.netloc):
+        raise UsageError(f"the push service {target.host[:100]!r} must be a host name, with a port or without ':'")
     on_machine = target.address is not None and target.address.is_loopback
-    if urlsplit(endpoint).scheme != "https" and not on_machine:
+    if parts.scheme != "https" and not on_machine:
         raise UsageError(f"the push service {target.host[:100]!r} must be reached by https")
 
 
@@ -78,6 +84,8 @@ async def hand(
             answer = await post.send(body, {**headers, "Topic": topic})
     except UsageError as error:  # what may be used has changed since it was added
         return Handed(str(error))
+    except Exception as error:  # noqa: BLE001 - whatever a library makes of what a browser gave concerns that one alone
+        return Handed(f"it cannot be notified ({type(error).__name__})")
     if answer.ok:
         return Handed()
     gone = answer.status in _GONE

@@ -42,6 +42,8 @@ _FINISH: Final = 3.0
 """Seconds that what is being handed over gets when the sender stops."""
 _WAITS: Final = (5.0, 60.0, 600.0)
 """Seconds before a notification that a service had no time for is handed over again."""
+_MOST_AGAIN: Final = 1000
+"""Notifications, most, that wait for another try; for one more there is none."""
 
 
 class Sender:
@@ -70,6 +72,11 @@ class Sender:
         self._room = asyncio.Semaphore(_AT_ONCE)
         self._again: set[asyncio.Task[None]] = set()
         self._handing: asyncio.Task[None] | None = None
+
+    @property
+    def waiting(self) -> int:
+        """How many notifications wait for another try."""
+        return len(self._again)
 
     async def run(self) -> None:
         """Stand by, send, stand by again; ends by being cancelled, and then leaves the office to the next one."""
@@ -155,7 +162,12 @@ class Sender:
             for browser in browsers
             for note in grouped([one for one in notes if one.kind in browser.kinds and one.at >= browser.since])
         ]
-        await asyncio.gather(*jobs)
+        for ended in await asyncio.gather(*jobs, return_exceptions=True):
+            if ended is None:
+                continue
+            if isinstance(ended, EzAigentError) or not isinstance(ended, Exception):
+                raise ended
+            log.error("a browser could not be notified", exc_info=ended)  # which keeps no other from it
 
     async def _notify(self, browser: Browser, note: Note, key: PushKey, tries: int) -> None:
         payload = note.payload(browser.user, may_approve=browser.role in {"operator", "admin"})
@@ -172,15 +184,18 @@ class Sender:
                 queries.say(conn, browser.id, handed.error)
 
         await self._db.write(end)
-        if handed.again and tries < len(self._waits):
+        if handed.again and tries < len(self._waits) and self.waiting < _MOST_AGAIN:
             later = asyncio.create_task(self._later(browser, note, key, tries, handed))
             self._again.add(later)
             later.add_done_callback(self._again.discard)
 
     async def _later(self, browser: Browser, note: Note, key: PushKey, tries: int, handed: Handed) -> None:
+        """Hand a note over once more, if its browser is still that person's and still wants it by then."""
         await asyncio.sleep(max(self._waits[tries], handed.wait))
         with contextlib.suppress(UnavailableError):
-            await self._notify(browser, note, key, tries + 1)
+            for one in await self._db.read(queries.browsers):
+                if (one.id, one.user) == (browser.id, browser.user) and note.kind in one.kinds:
+                    await self._notify(one, note, key, tries + 1)
 
 
 def _remember(conn: Connection, term: Term, position: int) -> None:
