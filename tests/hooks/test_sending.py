@@ -231,6 +231,21 @@ async def test_a_target_that_may_no_longer_be_used_is_not_used(
     assert receiver.got == []
 
 
+async def test_the_event_log_tells_where_a_target_is_and_not_what_lets_one_in(db: Database, desk: Webhooks) -> None:
+    hook, _ = await desk.add("http://127.0.0.1:9/services/T0/hush?token=hush", by="test")
+    await desk.change(hook.id, enabled=False, by="test")
+    await desk.change(hook.id, url="http://127.0.0.1/hush", by="test")
+    removed = await desk.remove(hook.id, by="test")
+    assert removed.url == "http://127.0.0.1/hush"
+    told = [(event.kind, event.data["url"]) for event in await EventLog(db).read(0)]
+    assert told == [
+        ("webhook.added", "http://127.0.0.1:9/"),
+        ("webhook.changed", "http://127.0.0.1:9/"),
+        ("webhook.changed", "http://127.0.0.1/"),
+        ("webhook.removed", "http://127.0.0.1/"),
+    ]
+
+
 async def test_mistakes_are_told(db: Database, desk: Webhooks, receiver: Receiver) -> None:
     with pytest.raises(UsageError, match=r"no events of kind 'tusk\.'"):
         await desk.add(receiver.url, kinds=["tusk."], by="test")

@@ -78,9 +78,10 @@ KINDS: Final[dict[str, str]] = {
     "launcher.failed": "A worker ended by itself, did not get ready, or could not be started; "
     "data: launcher, name, reason, failures, wait (seconds before the next start).",
     "launcher.scaled": "A launcher set the number of replicas; data: launcher, name, before, after.",
-    "webhook.added": "Somebody added a target for events; data: webhook, url, kinds, by.",
-    "webhook.changed": "Somebody changed a target for events; data: webhook, url, kinds, enabled, by.",
-    "webhook.removed": "Somebody removed a target for events; data: webhook, url, by.",
+    "webhook.added": "Somebody added a target for events; data: webhook, url (scheme and host alone), kinds, by.",
+    "webhook.changed": "Somebody changed a target for events; "
+    "data: webhook, url (scheme and host alone), kinds, enabled, by.",
+    "webhook.removed": "Somebody removed a target for events; data: webhook, url (scheme and host alone), by.",
     "webhook.dead": "An event could not be delivered to a target and is not tried again by itself; "
     "data: webhook, delivery, seq, kind, attempts, reason.",
     "issue.received": "A person labelled an issue for the fleet; data: repository, number, by.",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from typing import Final
+from urllib.parse import urlsplit
 
 from aiohttp.abc import AbstractResolver
 
@@ -57,7 +58,7 @@ class Webhooks:
                 raise ConflictError(f"there are {queries.MOST} webhooks already; remove one first")
             made = Webhook(id=key, url=url, kinds=tuple(kinds), enabled=enabled, created_at=now(conn), by=by)
             queries.add(conn, made, secret, cursor)
-            emit(conn, "webhook.added", data={"webhook": key, "url": url, "kinds": list(kinds), "by": by})
+            emit(conn, "webhook.added", data={"webhook": key, "url": _place(url), "kinds": list(kinds), "by": by})
             return made
 
         return await self._db.write(add), secret
@@ -87,8 +88,8 @@ class Webhooks:
                 }
             )
             queries.change(conn, after, head if after.enabled and not before.enabled else None)
-            data = {"webhook": before.id, "url": after.url, "kinds": list(after.kinds), "enabled": after.enabled}
-            emit(conn, "webhook.changed", data={**data, "by": by})
+            data = {"webhook": before.id, "url": _place(after.url), "kinds": list(after.kinds)}
+            emit(conn, "webhook.changed", data={**data, "enabled": after.enabled, "by": by})
             return after
 
         return await self._db.write(change)
@@ -99,7 +100,7 @@ class Webhooks:
         def remove(conn: Connection) -> Webhook:
             found = _named(conn, key)
             queries.remove(conn, found.id)
-            emit(conn, "webhook.removed", data={"webhook": found.id, "url": found.url, "by": by})
+            emit(conn, "webhook.removed", data={"webhook": found.id, "url": _place(found.url), "by": by})
             return found
 
         return await self._db.write(remove)
@@ -137,6 +138,12 @@ class Webhooks:
         if delivery is not None and not done:
             raise NotFoundError(f"there is no delivery {delivery!r} of this webhook that could be sent again")
         return done
+
+
+def _place(url: str) -> str:
+    """Return what of a URL everybody may read: to many services its path is the secret that lets one in."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}/"
 
 
 def _named(conn: Connection, key: str) -> Webhook:
