@@ -129,6 +129,51 @@ async def test_a_target_that_never_answers_holds_no_other_up(db: Database, desk:
             await until(_sent(desk, slow.id, 100), what="the slow target has everything, too")
 
 
+async def test_after_a_change_of_the_url_as_many_are_under_way_as_before(
+    db: Database, desk: Webhooks, receiver: Receiver
+) -> None:
+    receiver.silent = True
+    hook, _ = await desk.add(receiver.url, kinds=["live."], by="test")
+    async with receiving() as elsewhere, sending(db, timeout=3600):
+        await happen(db, 7)
+        await until(lambda: len(receiver.got) == 7, what="seven of eight are under way")
+        await desk.change(hook.id, url=elsewhere.url, by="test")
+        await happen(db)
+        await until(lambda: len(elsewhere.got) == 1, what="the eighth goes to the new place")
+        elsewhere.silent = True
+        receiver.release()
+        await until(_sent(desk, hook.id, 8), what="what was under way has ended")
+        await happen(db, 20)
+        await until(lambda: len(elsewhere.got) == 1 + 8, what="eight are under way to the new place")
+        elsewhere.release()
+        await until(_sent(desk, hook.id, 28), what="all are sent")
+    assert (len(receiver.got), len(elsewhere.got)) == (7, 21)
+
+
+async def test_what_is_on_its_way_is_not_sent_a_second_time_beside_it(
+    db: Database, desk: Webhooks, receiver: Receiver
+) -> None:
+    def busy(_: Got) -> int:
+        receiver.silent = True  # from the second attempt on
+        return 503
+
+    receiver.answer = busy
+    hook, _ = await desk.add(receiver.url, kinds=["live."], by="test")
+    async with sending(db, timeout=3600):
+        await happen(db)
+        await until(lambda: len(receiver.got) == 2, what="the second attempt is under way")
+        [one] = await desk.deliveries(hook.id)
+        assert (one.state, one.attempts, one.error) == ("pending", 2, "")
+        assert await desk.retry(hook.id) == 0
+        with pytest.raises(NotFoundError, match="could be sent again"):
+            await desk.retry(hook.id, one.id)
+        receiver.answer = lambda _: 204
+        receiver.release()
+        await until(_sent(desk, hook.id, 1), what="the attempt that was under way counts")
+        [done] = await desk.deliveries(hook.id)
+    assert (done.attempts, len(receiver.got)) == (2, 2)
+
+
 async def test_what_does_not_fit_waits_in_the_log(
     db: Database, desk: Webhooks, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:

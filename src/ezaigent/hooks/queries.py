@@ -49,7 +49,7 @@ _due = Sql(
     FROM deliveries d JOIN events e ON e.seq = d.seq
     WHERE d.webhook = $1 AND d.state = 'pending' AND d.next_at <= {now} ORDER BY d.seq LIMIT $2"""
 )
-_begin = BulkUpdate(tables.deliveries, "id", ("attempts", "next_at", "updated_at"))
+_begin = BulkUpdate(tables.deliveries, "id", ("attempts", "next_at", "error", "updated_at"))
 _end = Sql(
     """UPDATE deliveries SET state = $3, status = $4, error = $5, next_at = {now} + CAST($6 AS double precision),
     updated_at = {now} WHERE id = $1 AND state = 'pending' AND attempts = $2 RETURNING seq"""
@@ -67,7 +67,8 @@ _deliveries = Sql(
 _again = Sql(
     """UPDATE deliveries SET state = 'pending', attempts = 0, next_at = {now}, updated_at = {now}
     WHERE webhook = $1 AND (CAST($2 AS TEXT) IS NULL OR id = $2)
-    AND (state = 'dead' OR (state = 'pending' AND attempts > 0) OR (CAST($2 AS TEXT) IS NOT NULL AND state = 'sent'))"""
+    AND (state = 'dead' OR (state = 'pending' AND attempts > 0 AND error <> '')
+    OR (CAST($2 AS TEXT) IS NOT NULL AND state = 'sent'))"""
 )
 
 
@@ -156,10 +157,13 @@ def plan(conn: Connection, line: Line, found: Sequence[tuple[str, int]], cursor:
 
 
 def begin(conn: Connection, key: str, limit: int, hold: float) -> list[Due]:
-    """Begin the next attempts of a target; one of which nothing is heard is begun anew after ``hold`` seconds."""
+    """Begin the next attempts of a target; one of which nothing is heard is begun anew after ``hold`` seconds.
+
+    While an attempt is under way its delivery has no error: so ``again`` can tell it.
+    """
     rows = _due.all(conn, key, limit)
     at = now(conn)
-    _begin(conn, [(row[0], row[1] + 1, at + hold, at) for row in rows])
+    _begin(conn, [(row[0], row[1] + 1, at + hold, "", at) for row in rows])
     return [Due(row[0], row[1] + 1, _event(row[2:])) for row in rows]
 
 
@@ -195,7 +199,7 @@ def deliveries(conn: Connection, key: str, state: str | None, before: int | None
 
 
 def again(conn: Connection, key: str, delivery: str | None) -> int:
-    """Let one delivery, or all that failed, be tried anew now; return how many."""
+    """Let one delivery, or all that failed, be tried anew now; return how many. What is on its way is left alone."""
     return _again.run(conn, key, delivery)
 
 

@@ -204,9 +204,7 @@ class Sender:
 
         for due in await self._db.write(begin):
             reach("webhook.begun")
-            task = asyncio.create_task(self._attempt(line, road, due), name="webhook attempt")
-            road.running.add(task)
-            task.add_done_callback(road.running.discard)
+            road.take(asyncio.create_task(self._attempt(line, road, due), name="webhook attempt"))
 
     async def _attempt(self, line: Line, road: _Road, due: Due) -> None:
         try:
@@ -243,7 +241,8 @@ class Sender:
             previous = road
             road = _Road(line.url, self._inside, self._resolver, self._timeout)
             if previous is not None:  # its attempts end by themselves
-                road.running |= previous.running
+                for task in previous.running:
+                    road.take(task)
                 road.before = previous
             self._roads[line.id] = road
         return road
@@ -275,6 +274,11 @@ class _Road:
             self._post = Post(url, inside, resolver=resolver, timeout=timeout)
         except UsageError as error:  # what is allowed has changed since it was added
             self._refused = str(error)
+
+    def take(self, task: asyncio.Task[None]) -> None:
+        """Count an attempt as under way until it has ended."""
+        self.running.add(task)
+        task.add_done_callback(self.running.discard)
 
     async def send(self, body: bytes, headers: dict[str, str]) -> Answer:
         if self._post is None:
