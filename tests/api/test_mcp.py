@@ -205,6 +205,19 @@ async def test_too_weak_a_token_is_refused_by_each_tool(served: Inside) -> None:
     assert [event.kind for event in events if event.kind == "audit.change"] == []
 
 
+async def test_the_login_of_a_repository_stays_out_of_the_event_log(served: Inside) -> None:
+    repo = "https://ada:hunter2@127.0.0.1:9/shop.git"
+    _, weak = await served.accounts.create_token("weak", "read", owner=None, days=None, by="test", address="test")
+    for token in (weak, served.token):
+        async with over_http(served.server.url, token) as client:
+            await fail(client, "submit_task", prompt=WORK, repo=repo)
+    events = await served.fleet.services.events.read(0)
+    told = {event.kind: event.data["target"] for event in events if event.data.get("action") == "submit_task"}
+    shown = {"repo": "https://127.0.0.1:9/shop.git"}
+    assert told == {"audit.refused": shown, "audit.change": shown}
+    assert "hunter2" not in str([event.data for event in events])
+
+
 def test_without_a_token_nothing_is_told(place: Place) -> None:
     with place.client(None) as client:
         for headers in ({}, {"Authorization": "Bearer nonsense"}, {"Cookie": "ezaigent_session=x"}):

@@ -14,10 +14,13 @@ from ezaigent.api.backstage import Stage
 from ezaigent.api.mcp.tools import TOOLS, Tool
 from ezaigent.api.problems import Refusal
 from ezaigent.core.errors import EzAigentError
+from ezaigent.core.logins import without_login
 
 log = structlog.get_logger(__name__)
 
 _KNOWN: Final = {tool.name: tool for tool in TOOLS}
+_NAMING: Final = ("task_id", "agent", "pool", "repo")
+"""Arguments that say whom or what a call touches."""
 
 
 class Answer(NamedTuple):
@@ -59,7 +62,7 @@ class Caller:
             principal=self.principal,
             needs=tool.access,
             action=tool.name,
-            target={key: given[key] for key in ("task_id", "agent", "pool", "repo") if key in given},
+            target={key: without_login(str(given[key])) for key in _NAMING if key in given},
             address=self.address,
             request=self.request,
             change=tool.changes and self.audited,
