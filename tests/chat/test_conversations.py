@@ -50,6 +50,24 @@ async def test_the_1001st_message_drops_the_first(talk: Talk) -> None:
     assert len(await talk.chat.history("gpt-1")) == 2
 
 
+@pytest.mark.parametrize(
+    "line",
+    ["fix the unused imports", "/task Fix it. --repo https://bob:hunter2@git.example.org/shop.git --priority high"],
+)
+async def test_a_login_inside_a_url_is_used_and_never_shown(talk: Talk, line: str) -> None:
+    """The repository is the last task's, or was just given; whoever reads along sees it without its login."""
+    await talk.task(repo="https://ada:hunter2@git.example.org/shop.git")
+    replies = [await talk(line)]
+    if replies[0].confirmation is not None:
+        assert "in https://git.example.org/shop.git" in replies[0].confirmation.understood
+        replies.append(await talk("yes"))
+    assert replies[-1].command is not None
+    assert replies[-1].command["repo"] == "https://git.example.org/shop.git"
+    shown = [one.model_dump_json() for one in (*replies, *await talk.chat.history())]
+    assert not [one for one in shown if "hunter2" in one]
+    assert ["hunter2" in task.repo for task in await talk.queue.list()] == [True, True]
+
+
 async def test_history_is_read_in_pages(talk: Talk) -> None:
     for word in ("/queue", "/status", "/agents"):
         await talk(word)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -81,10 +82,15 @@ class Done:
 class Carrier:
     """Carries commands out on the queue and the fleet."""
 
-    def __init__(self, queue: TaskQueue, fleet: FleetDoor) -> None:
-        """Act through ``queue`` and ``fleet``; every change names the person who asked for it."""
+    def __init__(self, queue: TaskQueue, fleet: FleetDoor, *, once: tuple[str, str, str] | None = None) -> None:
+        """Act through ``queue`` and ``fleet``; every change names the person who asked for it.
+
+        ``once`` is what tells the line from all others (conversation, person, key): carried out again, it queues no
+        second task.
+        """
         self._queue = queue
         self._fleet = fleet
+        self._once = once
 
     async def ready(
         self, command: Command, *, source: Literal["slash", "sentence", "model"], guessed: bool, repo: str | None
@@ -275,9 +281,16 @@ class Carrier:
             repo=command.repo,
             profile=command.profile,
             priority=Priority[command.priority.upper()],
+            key=self._key(command.prompt),
         )
         task = (await self._fleet.submit([new]))[0]
         return Done(f"queued as {task.id}", {"task": task.id, "state": task.state.value})
+
+    def _key(self, prompt: str) -> str | None:
+        """Return the task's own key; other work under a key that is used again is another task."""
+        if self._once is None:
+            return None
+        return f"chat:{hashlib.sha256(ascii((*self._once, prompt)).encode()).hexdigest()}"
 
     async def _decide(self, command: Cancel | Retry | Approve, *, by: str) -> Done:
         act = {Cancel: self._queue.cancel, Retry: self._queue.retry, Approve: self._queue.approve}[type(command)]

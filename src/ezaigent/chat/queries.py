@@ -8,6 +8,7 @@ from typing import Any, Final
 import orjson
 
 from ezaigent.chat.models import KEPT, ChatMessage, NewChatMessage
+from ezaigent.core.logins import without_login
 from ezaigent.store import Connection, NewEvent, Sql, emit_many
 
 _COLUMNS: Final = 'id, conversation, role, author, "text", at, task_id, message_id, data'
@@ -36,8 +37,11 @@ _LAST: Final = 2**62
 
 
 def keep(conn: Connection, message: NewChatMessage) -> ChatMessage:
-    """Keep a message as the newest of its conversation, drop what is too old, and tell it as an event."""
-    text = message.text.replace("\x00", "\N{REPLACEMENT CHARACTER}")
+    """Keep a message as the newest of its conversation, drop what is too old, and tell it as an event.
+
+    Everybody reads along: logins inside URLs are left out of the text.
+    """
+    text = without_login(message.text).replace("\x00", "\N{REPLACEMENT CHARACTER}")
     data = orjson.dumps(message.data).decode()
     row = _insert.first(
         conn,

@@ -6,8 +6,9 @@ import asyncio
 import contextlib
 import re
 import secrets
+import weakref
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from pydantic import ValidationError
 
@@ -19,6 +20,7 @@ from ezaigent.chat.models import FLEET, KEPT, ChatMessage, Confirmation, NewChat
 from ezaigent.chat.present import Present
 from ezaigent.chat.understanding import Understood, interpret
 from ezaigent.core.errors import EzAigentError, NotFoundError, UsageError
+from ezaigent.core.logins import without_login
 from ezaigent.tasks import post_message
 
 if TYPE_CHECKING:
@@ -48,7 +50,7 @@ class Chat:
         self._queue = queue
         self._fleet = fleet
         self._interpreter = interpreter
-        self._keys: dict[tuple[str, str, str], asyncio.Lock] = {}
+        self._keys: weakref.WeakValueDictionary[tuple[str, str, str], asyncio.Lock] = weakref.WeakValueDictionary()
 
     async def say(
         self,
@@ -66,19 +68,18 @@ class Chat:
         ``may_change`` the person may only look. What cannot be done is said in the answer (``ok`` is false); raises
         ``UsageError`` for an empty or oversized line and ``NotFoundError`` for an agent that does not exist. A line
         with a ``key`` is taken once: said again, also while it is being answered here, it gets the same answer, as long
-        as the conversation keeps that.
+        as the conversation keeps that. Where the answer was lost, because the process ended, a task that the line
+        queued is still found instead of queued again; whatever else it did may be done again.
         """
         if key is None:
-            return await self._say(text, by=by, to=to, repo=repo, may_change=may_change, data={})
+            return await self._say(text, by=by, to=to, repo=repo, may_change=may_change)
         place = (_named(to), by, key)
-        async with self._keys.setdefault(place, asyncio.Lock()):
-            try:
-                found = await self.answered(key, by=by, to=to)
-                if found is not None:
-                    return found
-                return await self._say(text, by=by, to=to, repo=repo, may_change=may_change, data={"key": key})
-            finally:
-                self._keys.pop(place, None)
+        lock = self._keys.setdefault(place, asyncio.Lock())  # goes with the last one who holds or awaits it
+        async with lock:
+            found = await self.answered(key, by=by, to=to)
+            if found is not None:
+                return found
+            return await self._say(text, by=by, to=to, repo=repo, may_change=may_change, key=key)
 
     async def answered(self, key: str, *, by: str, to: str = FLEET) -> Reply | None:
         """Return the answer to the line that this person said with this key; None where there is none."""
@@ -89,7 +90,7 @@ class Chat:
         return Reply.model_validate({"conversation": name, "text": found.text, "id": found.id, **found.data})
 
     async def _say(
-        self, text: str, *, by: str, to: str, repo: str | None, may_change: bool, data: dict[str, Any]
+        self, text: str, *, by: str, to: str, repo: str | None, may_change: bool, key: str | None = None
     ) -> Reply:
         line = text.strip()
         if not line:
@@ -99,9 +100,11 @@ class Chat:
         conversation = _named(to)
         fleet = Present(self._fleet)
         agent = None if conversation == FLEET else await private.find(conversation, fleet)
+        data = {"key": key} if key is not None else {}
         said = NewChatMessage(conversation=conversation, role="person", author=by, text=line, data=data)
         try:
-            reply, done = await self._answer(line, fleet, by=by, agent=agent, repo=repo, may_change=may_change)
+            carrier = Carrier(self._queue, fleet, once=(conversation, by, key) if key is not None else None)
+            reply, done = await self._answer(line, fleet, carrier, by=by, agent=agent, repo=repo, may_change=may_change)
         except EzAigentError as error:
             reply, done = Reply(conversation=conversation, text=str(error), ok=False), None
         return await self._kept(said, reply, done)
@@ -153,12 +156,20 @@ class Chat:
     # ------------------------------------------------------------------------------------------ the answer
 
     async def _answer(
-        self, line: str, fleet: FleetDoor, *, by: str, agent: AgentFacts | None, repo: str | None, may_change: bool
+        self,
+        line: str,
+        fleet: FleetDoor,
+        carrier: Carrier,
+        *,
+        by: str,
+        agent: AgentFacts | None,
+        repo: str | None,
+        may_change: bool,
     ) -> tuple[Reply, Done | None]:
         conversation = agent.name if agent else FLEET
         yes = _YES.fullmatch(line)
         if yes is not None:
-            return await self._confirmed(conversation, fleet, by, yes["token"], may_change=may_change)
+            return await self._confirmed(conversation, carrier, by, yes["token"], may_change=may_change)
         if await self._db.read(lambda conn: queries.waiting(conn, by)):  # most often nothing does: a write less
             await self._db.write(lambda conn: queries.void(conn, conversation, by))
         if _NO.fullmatch(line):
@@ -174,7 +185,6 @@ class Chat:
         if not may_change and not harmless(command):
             text = "you may look, not change; ask an operator of this fleet"
             return Reply(conversation=conversation, text=text, ok=False, source=found.source), None
-        carrier = Carrier(self._queue, fleet)
         ready = await carrier.ready(command, source=found.source, guessed=found.guessed, repo=repo)
         if ready.ask:
             return await self._asked(ready, conversation, by, found), None
@@ -215,7 +225,7 @@ class Chat:
         )
 
     async def _confirmed(
-        self, conversation: str, fleet: FleetDoor, by: str, token: str | None, *, may_change: bool
+        self, conversation: str, carrier: Carrier, by: str, token: str | None, *, may_change: bool
     ) -> tuple[Reply, Done | None]:
         """Carry out what was asked last; taking it from the store is what makes it good for once only."""
         if not may_change:
@@ -228,7 +238,7 @@ class Chat:
             ready = Ready.model_validate_json(found)
         except ValidationError:  # written by another version
             return Reply(conversation=conversation, text="say it again, please", ok=False, source="reply"), None
-        done = await Carrier(self._queue, fleet).carry(ready, by=by)
+        done = await carrier.carry(ready, by=by)
         return _told(conversation, done, ready.command, "reply"), done
 
     # ------------------------------------------------------------------------------------------ keeping
@@ -288,7 +298,9 @@ def _told(conversation: str, done: Done, command: Command, source: str) -> Reply
 
 
 def _dump(command: Command) -> dict[str, object]:
-    return command.model_dump(mode="json")
+    """Return a command as everybody may read it."""
+    dumped: dict[str, object] = command.model_dump(mode="json")
+    return {name: without_login(value) if isinstance(value, str) else value for name, value in dumped.items()}
 
 
 def _listed(names: tuple[str, ...]) -> str:

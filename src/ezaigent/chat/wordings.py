@@ -23,6 +23,7 @@ from ezaigent.chat.commands import (
 )
 from ezaigent.chat.ports import AgentFacts, CostFacts
 from ezaigent.chat.slash import GRAMMAR
+from ezaigent.core.logins import without_login
 from ezaigent.core.money import format_usd
 from ezaigent.tasks import QueueStats, State, Task
 
@@ -31,7 +32,7 @@ _SHOWN = 12
 
 
 def understood(command: Command) -> str:
-    """Return in a few words what a command will do."""
+    """Return in a few words what a command will do; everybody may read it, so logins inside URLs are left out."""
     match command:
         case Pause() | Resume() | Drain():
             said = f"{_STEER[type(command)]} {named(command)}"
@@ -47,7 +48,7 @@ def understood(command: Command) -> str:
             said = f"{_ONE_TASK[type(command)]} {command.task}"
         case _:
             said = f"show {command.kind}"
-    return said
+    return without_login(said)
 
 
 _ONE_TASK: dict[type[ShowTask | Why | Cancel | Retry | Approve], str] = {
