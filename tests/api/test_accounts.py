@@ -97,6 +97,19 @@ async def test_tokens(db: Database) -> None:
         await accounts.create_token("never", "read", owner=None, days=0, **HERE)
 
 
+async def test_tokens_of_one_name_are_callers_of_their_own_for_each_person(db: Database) -> None:
+    accounts = Accounts(db)
+    names: list[str] = []
+    for owner in ("anna", "ben", None):
+        if owner is not None:
+            await accounts.add_user(owner, PASSWORD, "operator", **HERE)
+        _, text = await accounts.create_token("ci", "operate", owner=owner, days=None, **HERE)
+        caller = await accounts.by_token(text)
+        assert caller is not None
+        names.append(caller.name)
+    assert names == ["token ci of anna", "token ci of ben", "token ci"]
+
+
 async def test_the_set_up_link_works_once_and_only_the_newest(db: Database) -> None:
     accounts = Accounts(db)
     first = await accounts.setup_secret()

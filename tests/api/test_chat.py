@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.api.conftest import Inside
+from tests.api.conftest import PASSWORD, Inside
 from tests.api.streams import Sent, read_stream
 
 from ezaigent.chat import Chat
@@ -200,6 +200,24 @@ async def test_what_cannot_be_said_is_a_problem(ada: httpx.AsyncClient) -> None:
     unknown = await say(ada, "/frobnicate")
     assert not unknown["ok"]
     assert "/status" in unknown["text"]
+
+
+async def test_tokens_of_one_name_answer_for_their_own_people_only(served: Inside, tmp_path: Path) -> None:
+    task = (await queue(served, tmp_path))[0]
+    texts: list[str] = []
+    for owner in ("anna", "ben"):
+        await served.accounts.add_user(owner, PASSWORD, "operator", by="test", address="test")
+        made = await served.accounts.create_token("ci", "operate", owner=owner, days=None, by="test", address="test")
+        texts.append(made[1])
+    async with served.client(texts[0]) as anna, served.client(texts[1]) as ben:
+        card = (await say(anna, f"/cancel {task.id}"))["confirmation"]
+        assert (await ben.get(CARDS)).json()["items"] == []
+        assert (await ben.post(f"{CARDS}/{card['token']}/confirm")).status_code == 404
+        await say(ben, "/status")
+        keyed = {"Idempotency-Key": "1"}
+        first = (await anna.post(MESSAGES, json={"text": "/queue"}, headers=keyed)).json()
+        assert (await ben.post(MESSAGES, json={"text": "/queue"}, headers=keyed)).json()["id"] > first["id"]
+    assert (await served.fleet.services.queue.get(task.id)).state.value == "queued"
 
 
 async def test_the_commands_are_listed_for_completion(viewer: httpx.AsyncClient) -> None:

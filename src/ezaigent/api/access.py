@@ -30,7 +30,7 @@ class Principal:
     """An authenticated caller."""
 
     name: str
-    """How events call it: a user's name, or ``token NAME``."""
+    """How events and the chat call it: a user's name, ``token NAME of USER``, or ``token NAME`` made on the machine."""
     access: Access
     via: Literal["session", "token"]
     key: str

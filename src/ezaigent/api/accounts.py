@@ -56,7 +56,8 @@ class Accounts:
             access = min(access, ROLES[role])
         if note:
             self._note_use(token.id)
-        return Principal(name=f"token {name}", access=access, via="token", key=token.id, user=owner)
+        called = f"token {name}" if owner is None else f"token {name} of {owner}"
+        return Principal(name=called, access=access, via="token", key=token.id, user=owner)
 
     async def by_session(self, secret: str) -> Principal | None:
         """Return whose session this is; None for one that has ended."""
