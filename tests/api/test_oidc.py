@@ -441,6 +441,18 @@ def test_somebody_without_a_usable_name_has_one_all_the_same() -> None:
     assert len(name_of(Claims(sub="x" * 200))) == 64
 
 
+@pytest.mark.parametrize(
+    "claims",
+    [
+        Claims(sub="1", preferred_username="Anna@Example.org"),
+        Claims(sub="1", preferred_username="anna@example.org", email="anna@example.org", email_verified=False),
+        Claims(sub="anna@example.org"),
+    ],
+)
+def test_nobody_takes_an_address_for_a_name_that_the_provider_does_not_stand_for(claims: Claims) -> None:
+    assert name_of(claims) == "anna-example.org"
+
+
 def test_without_a_provider_there_is_no_way(place: Place) -> None:
     with place.client(None) as client:
         assert client.get("/api/v1/session/ways").json() == {"oidc": None}

@@ -25,8 +25,12 @@ def role_of(claims: Claims, settings: OidcSettings) -> Role | None:
 
 
 def name_of(claims: Claims) -> str:
-    """Return what this person is called here: the verified address, else the name at the provider, else its id."""
-    for text in (_address(claims), claims.preferred_username, claims.sub):
+    """Return what this person is called here: the verified address, else the name at the provider, else its id.
+
+    Only a verified address may look like one; elsewhere ``@`` becomes a dash, so nobody takes another's.
+    """
+    own = (text.replace("@", "-") for text in (claims.preferred_username, claims.sub) if text)
+    for text in (_address(claims), *own):
         name = _UNUSABLE.sub("-", (text or "").lower()).strip("-._@")[:_LONGEST]
         if name:
             return name
