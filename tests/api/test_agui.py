@@ -20,7 +20,10 @@ from pydantic import TypeAdapter
 from tests.api.conftest import Inside, Place, inside, running, settings_for, tokens_in
 from tests.services import until
 
+from ezaigent.chat import AgentFacts
 from ezaigent.cli.demo import build
+from ezaigent.core.errors import StoreUnavailable
+from ezaigent.store import NewEvent, emit_many
 from ezaigent.tasks import NewTask, Slot
 
 FRONT: Final = Path(__file__).parent / "agui"
@@ -314,6 +317,94 @@ async def test_a_run_ends_when_its_token_is_revoked(
         found = await following
     assert "STATE_SNAPSHOT" in found[-1] or found[-1] == ": still here"
     assert (await served.fleet.services.queue.list())[0].state.value == "queued"
+
+
+@asynccontextmanager
+async def busy(served: Inside, event: NewEvent) -> AsyncGenerator[None]:
+    """Let an event happen again and again."""
+
+    async def go_on() -> None:
+        while True:
+            await served.db.write(lambda conn: emit_many(conn, [event]))
+            await asyncio.sleep(0.01)
+
+    going = asyncio.create_task(go_on())
+    try:
+        yield
+    finally:
+        going.cancel()
+        await asyncio.wait([going])
+
+
+async def test_a_run_ends_when_its_token_is_revoked_also_while_much_happens(
+    served: Inside, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ezaigent.api.agui.HEARTBEAT", 0.5)
+    repo = await asyncio.to_thread(build, tmp_path)
+    view, token = await served.accounts.create_token("short", "operate", owner=None, days=None, by="t", address="t")
+    async with served.client(token) as client:
+        following = asyncio.create_task(lines(client, repo))
+        await until(served.fleet.services.queue.list)
+        (task,) = await served.fleet.services.queue.list()
+        step = NewEvent("run.step", task_id=task.id, data={"step": 1, "name": "shell"})
+        async with busy(served, step):
+            await served.accounts.revoke(view.id, owner=None, by="t", address="t")
+            found = await following
+    assert "RUN_FINISHED" not in found[-1]
+    assert "RUN_ERROR" not in found[-1]
+
+
+async def test_a_run_that_waits_for_an_answer_shows_life_while_others_are_busy(
+    served: Inside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ezaigent.api.agui.HEARTBEAT", 0.5)
+    task = await served.fleet.services.queue.submit(NewTask(prompt="Do it.", repo="/srv/shop"))
+    there = [AgentFacts(name="claude-1", profile="claude", status="active", task_id=task.id)]
+
+    async def agents(_: object) -> list[AgentFacts]:
+        return there
+
+    monkeypatch.setattr("ezaigent.wiring.conversing.ServicesDoor.agents", agents)
+    body = {"threadId": "t", "runId": "r", **says("/tell claude-1 hello")}
+    found: list[str] = []
+    async with (
+        busy(served, NewEvent("task.done", task_id="another")),
+        served.client() as client,
+        asyncio.timeout(20),
+        client.stream("POST", AGUI, json=body) as answer,
+    ):
+        async for line in answer.aiter_lines():
+            found.append(line)
+            if line == ": still here":
+                there.clear()  # it has no task any more: nobody will answer
+    assert "RUN_FINISHED" in [line for line in found if line][-1]
+
+
+async def test_a_run_outlives_a_store_that_cannot_tell_for_a_moment(
+    served: Inside, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is sent while nobody can tell whether the token still counts; then it goes on."""
+    monkeypatch.setattr("ezaigent.api.agui.HEARTBEAT", 0.05)
+    monkeypatch.setattr("ezaigent.api.routes.agui._AGAIN", 0.01)
+    asked: list[int] = []
+
+    async def away(*_: object) -> bool:
+        asked.append(len(asked))
+        if len(asked) < 3:
+            raise StoreUnavailable("away")
+        return True
+
+    monkeypatch.setattr("ezaigent.api.routes.agui.still_allowed", away)
+    repo = await asyncio.to_thread(build, tmp_path)
+    async with served.client() as client:
+        following = asyncio.create_task(lines(client, repo))
+        await until(served.fleet.services.queue.list)
+        (task,) = await served.fleet.services.queue.list()
+        await until(lambda: len(asked) >= 3, what="the store is back")
+        await served.fleet.services.queue.cancel(task.id, by="test")
+        found = await following
+    assert found.count(": still here") >= 2
+    assert "RUN_FINISHED" in found[-1]
 
 
 @pytest.mark.parametrize(

@@ -214,6 +214,27 @@ async def test_who_falls_out_of_the_window_is_told_and_caught_up_from_the_store(
     await db.close()
 
 
+async def test_others_events_are_silence_for_a_client_that_does_not_want_them(tmp_path: Path) -> None:
+    """On a busy fleet a filtered stream shows life, too."""
+    db = await Database.open(f"sqlite:///{tmp_path / 'log.db'}")
+    stop = asyncio.Event()
+    writing = asyncio.create_task(_write_until(db, stop))
+    async with Fanout(EventLog(db)) as fanout:
+        follower = fanout.follow(0, Filter(kinds=frozenset({"task."})), 0.5)
+        async with asyncio.timeout(10):
+            assert [await anext(follower), await anext(follower)] == [None, None]
+            before = fanout.tip
+            await until(lambda: fanout.tip > before, what="it is busy")
+            await db.write(lambda conn: emit_many(conn, [NewEvent("task.done", task_id="one")]))
+            while (batch := await anext(follower)) is None:
+                pass
+        assert [event.kind for event, _ in batch.events] == ["task.done"]
+        await follower.aclose()
+    stop.set()
+    await writing
+    await db.close()
+
+
 async def test_a_stopping_server_ends_its_streams_in_order(tmp_path: Path) -> None:
     async with contextlib.AsyncExitStack() as stack:
         async with inside(settings_for(tmp_path / "home", rate=100_000)) as served:

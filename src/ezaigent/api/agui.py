@@ -184,6 +184,8 @@ class AguiRun:
         """Yield what the agents answer, until each has, or has no task any more."""
         seen = reply.id or 0
         follower = self._on.fanout.follow(head, Filter(kinds=frozenset({"chat.message", "task."})), HEARTBEAT)
+        clock = asyncio.get_running_loop().time
+        told = clock()
         async with contextlib.aclosing(follower):
             while agents:
                 for one in await self._on.chat.history(self._to, after=seen):
@@ -194,10 +196,11 @@ class AguiRun:
                             yield event
                 present = {agent.name for agent in await self._on.chat.agents() if agent.task_id}
                 agents = [agent for agent in agents if agent in present]
-                if agents and await anext(follower, None) is None:
-                    if self._on.fanout.closing:
-                        yield RunErrorEvent(message=_LEAVING, code="unavailable")
-                        return
+                if agents and await anext(follower, None) is None and self._on.fanout.closing:
+                    yield RunErrorEvent(message=_LEAVING, code="unavailable")
+                    return
+                if clock() - told >= HEARTBEAT:  # the others' messages are silence for this client
+                    told = clock()
                     yield None
         yield self._finished(_result(reply))
 

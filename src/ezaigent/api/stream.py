@@ -123,10 +123,13 @@ class Fanout:
     async def follow(self, after: int, wanted: Filter, heartbeat: float) -> AsyncGenerator[Batch | None, None]:
         """Yield what comes behind ``after``, in order, none twice; None after each ``heartbeat`` seconds of silence.
 
-        Ends when the server closes. Raises ``UnavailableError`` when the store is away and the window is not enough.
+        Events that the client does not want are silence, too. Ends when the server closes. Raises ``UnavailableError``
+        when the store is away and the window is not enough.
         """
         await self._ready.wait()
         position, live = after, False
+        clock = asyncio.get_running_loop().time
+        told = clock()
         while not self.closing:
             news = self._news
             if position < self._floor:
@@ -139,12 +142,14 @@ class Fanout:
             position = batch.position
             if batch.events or batch.resync:
                 yield batch
+                told = clock()
+            elif clock() - told >= heartbeat:
+                yield None
+                told = clock()
             elif not moved:
-                try:
-                    async with asyncio.timeout(heartbeat):
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout_at(told + heartbeat):
                         await news.wait()
-                except TimeoutError:
-                    yield None
 
     def _take(self, position: int, wanted: Filter) -> Batch:
         start = bisect_right(self._seqs, position)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import AsyncGenerator
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from fastapi import APIRouter, Path, Request
 from fastapi.exceptions import RequestValidationError
@@ -15,10 +17,18 @@ from ezaigent.api.gate import needs
 from ezaigent.api.problems import documented
 from ezaigent.api.routes.events import EventStream, check_room, still_allowed
 from ezaigent.chat import FLEET
+from ezaigent.core.errors import UnavailableError
+
+if TYPE_CHECKING:
+    from ezaigent.api.agui import AguiRun
 
 router = APIRouter(prefix="/api/v1/agui", tags=["chat"])
 
 Agent = Annotated[str, Path(description="Agent, such as claude-1.", pattern="^[A-Za-z0-9._-]{1,100}$")]
+
+_ALIVE: Final = b": still here\n\n"
+_AGAIN: Final = 1.0
+"""Seconds before a credential is looked at again after the store was away."""
 
 _BODY: Final[dict[str, Any]] = {
     "type": "object",
@@ -77,14 +87,24 @@ async def _run(request: Request, on: Stage, caller: Caller, to: str) -> EventStr
     return EventStream(_pieces(on, request, AguiRun(on, caller, given, to=to)), on)
 
 
-async def _pieces(on: Stage, request: Request, run: Any) -> AsyncGenerator[bytes]:
+async def _pieces(on: Stage, request: Request, run: AguiRun) -> AsyncGenerator[bytes]:
+    """Yield what is sent; nothing is once the credential counts no more, and nothing while nobody can tell."""
     from ag_ui.encoder import EventEncoder
 
-    encoder = EventEncoder()
-    async for event in run.events():
-        if event is not None:
-            yield encoder.encode(event).encode()
-        elif await still_allowed(on, request.state.principal, request):
-            yield b": still here\n\n"
-        else:
-            return
+    from ezaigent.api.agui import HEARTBEAT
+
+    encoder, clock = EventEncoder(), asyncio.get_running_loop().time
+    checked = clock()
+    async with contextlib.aclosing(run.events()) as events:
+        async for event in events:
+            while clock() - checked >= HEARTBEAT:
+                try:
+                    if not await still_allowed(on, request.state.principal, request):
+                        return
+                    checked = clock()
+                except UnavailableError:
+                    if on.fanout.closing:
+                        return
+                    yield _ALIVE
+                    await asyncio.sleep(_AGAIN)
+            yield _ALIVE if event is None else encoder.encode(event).encode()
