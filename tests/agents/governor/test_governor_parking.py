@@ -75,13 +75,13 @@ async def test_a_parked_model_is_passed_over(server: ModelServer) -> None:
 async def test_one_call_finds_out_when_a_parked_model_answers_again(
     server: ModelServer, redis: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(changes, "FIRST_PARK", 0.3)
+    monkeypatch.setattr(changes, "FIRST_PARK", 1.0)
     server.fail(Fault("quota", times=2))
     async with fleet(server, 2, redis=redis) as [one, other]:
         await refused(one)
         await quiet(one, other)
         await until(lambda: one.governor.blocked([GPT]) is None)  # its time is over, and nobody knows yet
-        server.latency = 0.3  # so that the others come while the first one is under way
+        server.latency = 1.0  # so that the others come while the first one is under way
         answers = await asyncio.gather(
             *(worker.ask() for worker in (one, other) for _ in range(5)), return_exceptions=True
         )
