@@ -35,7 +35,7 @@ class Given(BaseModel):
 
 DESCRIBED: Final = ConfigDict(use_attribute_docstrings=True)
 PLAIN: Final = ConfigDict(use_attribute_docstrings=False)
-"""For generic models: looking for the source of each ``Listing[…]`` takes a quarter of a second of every start."""
+"""For generic models: pydantic would look for the source of each ``Listing[…]`` at every start, in vain and slowly."""
 
 
 class Shown(BaseModel):

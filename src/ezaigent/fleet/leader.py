@@ -6,12 +6,18 @@ the same transaction: one that was replaced while it slept finds that out with i
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
-from ezaigent.core.errors import StaleFence
+import structlog
+
+from ezaigent.core.errors import StaleFence, UnavailableError
 from ezaigent.store import Connection, Database, Sql, emit, now
+
+log = structlog.get_logger(__name__)
 
 LEASE: Final = 6.0
 """Seconds after its last word before another one takes over: three missed renewals, and short against a start-up."""
@@ -69,6 +75,32 @@ class Election:
         self._office = office
         self._holder = holder
         self.lease = lease
+
+    async def stand(
+        self, serve: Callable[[Term], Awaitable[None]], *, needed: Callable[[], Awaitable[bool]] | None = None
+    ) -> None:
+        """Stand by, ``serve`` a term, stand by again, without end: it ends by being cancelled.
+
+        Nobody stands for an office that is not ``needed``. A store that cannot be reached is told once; whatever else
+        goes wrong ends the term only.
+        """
+        away = False
+        while True:
+            try:
+                term = await self.campaign() if needed is None or await needed() else None
+                if term is not None:
+                    log.info("this process holds the office", office=term.office, holder=term.holder, fence=term.fence)
+                    await serve(term)
+                away = False
+            except StaleFence as error:
+                log.warning("this process was replaced; it stands by", office=self._office, reason=str(error))
+            except UnavailableError as error:
+                if not away:
+                    log.warning("the store cannot be reached; the office waits", office=self._office, reason=str(error))
+                away = True
+            except Exception:
+                log.exception("the office broke; it begins anew", office=self._office)
+            await asyncio.sleep(self.lease / 3 * random.uniform(0.5, 1))  # noqa: S311 - spreads load
 
     async def campaign(self) -> Term | None:
         """Take the office if nobody holds it; call it every third of a lease. Never waits."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import random
 import time
 from collections.abc import Sequence
 from typing import Final, Protocol
@@ -17,7 +16,7 @@ from typing import Final, Protocol
 import structlog
 from aiohttp.abc import AbstractResolver
 
-from ezaigent.core.errors import EzAigentError, StaleFence, UnavailableError, UsageError
+from ezaigent.core.errors import EzAigentError, UnavailableError, UsageError
 from ezaigent.core.failpoints import reach
 from ezaigent.core.ids import new_id
 from ezaigent.core.outside import Inside
@@ -89,27 +88,14 @@ class Sender:
         self._resolver = resolver
         self._wake = asyncio.Event()
         self._roads: dict[str, _Road] = {}
+        self._left: set[asyncio.Task[None]] = set()
+        """Ways that lead elsewhere now, and close behind their last attempt."""
         self.leading = False
         """Whether this one sends now."""
 
     async def run(self) -> None:
         """Stand by, send, stand by again; ends by being cancelled, and then leaves the office to the next one."""
-        away = False
-        while True:
-            try:
-                term = await self._election.campaign() if await self._needed() else None
-                if term is not None:
-                    await self._serve(term)
-                away = False
-            except StaleFence as error:
-                log.warning("this sender of webhooks was replaced; it stands by", reason=str(error))
-            except UnavailableError as error:
-                if not away:
-                    log.warning("the store cannot be reached; webhooks wait", reason=str(error))
-                away = True
-            except Exception:
-                log.exception("sending webhooks broke; it begins anew")
-            await asyncio.sleep(self._election.lease / 3 * random.uniform(0.5, 1))  # noqa: S311 - spreads load
+        await self._election.stand(self._serve, needed=self._needed)
 
     async def _needed(self) -> bool:
         """Nobody stands for an office that has nothing to do."""
@@ -118,7 +104,6 @@ class Sender:
         return any([await duty.any() for duty in self._duties])
 
     async def _serve(self, term: Term) -> None:
-        log.info("this process sends the webhooks", holder=term.holder, fence=term.fence)
         self.leading = True
         beside = [asyncio.create_task(duty.serve(term), name="webhook duty") for duty in self._duties]
         leading = asyncio.create_task(self._lead(term), name="webhook sender")
@@ -144,6 +129,8 @@ class Sender:
         for road in self._roads.values():
             await road.close()
         self._roads.clear()
+        if self._left:  # their attempts have ended with the present ways
+            await asyncio.wait(tuple(self._left))
 
     async def _lead(self, term: Term) -> None:
         renewal = 0.0
@@ -240,12 +227,23 @@ class Sender:
         if road is None or road.url != line.url:
             previous = road
             road = _Road(line.url, self._inside, self._resolver, self._timeout)
-            if previous is not None:  # its attempts end by themselves
+            if previous is not None:
                 for task in previous.running:
                     road.take(task)
-                road.before = previous
+                self._closing(previous)
             self._roads[line.id] = road
         return road
+
+    def _closing(self, road: _Road) -> None:
+        """Close a way that nothing goes any more, once the attempts on it have ended by themselves."""
+
+        async def close() -> None:
+            if road.running:
+                await asyncio.wait(tuple(road.running))
+            await road.close()
+
+        self._left.add(closing := asyncio.create_task(close(), name="webhook way"))
+        closing.add_done_callback(self._left.discard)
 
     async def _close_all_but(self, wanted: set[str]) -> None:
         for key in self._roads.keys() - wanted:
@@ -265,7 +263,6 @@ class _Road:
         self.resting = 0.0
         """Nothing is sent before this time, by the monotonic clock."""
         self.ended = 0
-        self.before: _Road | None = None
         self._failures = 0
         self._rest = _FIRST_REST
         self._refused = ""
@@ -304,5 +301,3 @@ class _Road:
             await asyncio.wait(self.running)
         if self._post is not None:
             await self._post.close()
-        if self.before is not None:
-            await self.before.close()

@@ -9,14 +9,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
-import random
 from collections.abc import Sequence
 from typing import Final
 
 import structlog
 from aiohttp.abc import AbstractResolver
 
-from ezaigent.core.errors import EzAigentError, StaleFence, UnavailableError
+from ezaigent.core.errors import EzAigentError, UnavailableError
 from ezaigent.core.events import Event
 from ezaigent.core.outside import Inside
 from ezaigent.fleet import SCALER_LEASE, Election, Term, hold, recalled, remember
@@ -80,23 +79,7 @@ class Sender:
 
     async def run(self) -> None:
         """Stand by, send, stand by again; ends by being cancelled, and then leaves the office to the next one."""
-        away = False
-        while True:
-            try:
-                needed = await self._db.read(queries.any_browser)
-                term = await self._election.campaign() if needed else None
-                if term is not None:
-                    await self._serve(term)
-                away = False
-            except StaleFence as error:
-                log.warning("this sender of notifications was replaced; it stands by", reason=str(error))
-            except UnavailableError as error:
-                if not away:
-                    log.warning("the store cannot be reached; notifications wait", reason=str(error))
-                away = True
-            except Exception:
-                log.exception("sending notifications broke; it begins anew")
-            await asyncio.sleep(self._election.lease / 3 * random.uniform(0.5, 1))  # noqa: S311 - spreads load
+        await self._election.stand(self._serve, needed=lambda: self._db.read(queries.any_browser))
 
     async def _serve(self, term: Term) -> None:
         both = {asyncio.create_task(self._renew(term)), asyncio.create_task(self._follow(term))}
@@ -105,13 +88,16 @@ class Sender:
             for task in done:
                 task.result()
         finally:
-            for task in (*both, *self._again):
+            for task in both:
                 task.cancel()
-            await asyncio.wait({*both, *self._again})
+            await asyncio.wait(both)
             if self._handing is not None:
                 await asyncio.wait({self._handing}, timeout=_FINISH)
                 self._handing.cancel()
                 await asyncio.gather(self._handing, return_exceptions=True)
+            for task in (waiting := tuple(self._again)):  # what was handed over last may wait for another try, too
+                task.cancel()
+            await asyncio.gather(*waiting, return_exceptions=True)
             with contextlib.suppress(EzAigentError):
                 await self._election.resign(term)
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import random
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -17,7 +16,7 @@ from typing import Final
 
 import structlog
 
-from ezaigent.core.errors import EzAigentError, StaleFence, UnavailableError
+from ezaigent.core.errors import EzAigentError, UnavailableError
 from ezaigent.core.scaling import ScalingSettings
 from ezaigent.fleet import liveness
 from ezaigent.fleet.launchers import Launcher
@@ -84,7 +83,6 @@ class Scaler:
         self._upkeep = 0.0
         self._ensuring: asyncio.Task[None] | None = None
         self._problem = ""
-        self._away = False
         self.leading = False
         """Whether this one decides now."""
         self.decisions = 0
@@ -92,24 +90,9 @@ class Scaler:
 
     async def run(self) -> None:
         """Stand by, lead, stand by again; ends by being cancelled, and then leaves the office to the next one."""
-        while True:
-            try:
-                term = await self._election.campaign()
-                if term is not None:
-                    await self._serve(term)
-                self._away = False
-            except StaleFence as error:
-                log.warning("this autoscaler was replaced; it stands by", reason=str(error))
-            except UnavailableError as error:
-                if not self._away:
-                    log.warning("the store cannot be reached; the autoscaler tries again", reason=str(error))
-                self._away = True
-            except Exception:
-                log.exception("the autoscaler broke; it begins anew")
-            await asyncio.sleep(self._election.lease / 3 * random.uniform(0.5, 1))  # noqa: S311 - spreads load
+        await self._election.stand(self._serve)
 
     async def _serve(self, term: Term) -> None:
-        log.info("this process leads the autoscaler", holder=term.holder, fence=term.fence)
         self.leading = True
         try:
             with self._db.on_commit(self._wake.set):
