@@ -6,9 +6,11 @@ import asyncio
 import inspect
 import os
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 
+from ezaigent.store import Database
 from tests.services import PostgresServer, RedisServer, ServiceMissing, leftovers
 from tests.services.processes import children
 
@@ -84,6 +86,22 @@ def postgres_database(postgres_server: PostgresServer) -> Iterator[str]:
     yield url
     if postgres_server.running:
         postgres_server.drop_database(url)
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Address of an empty database: a test that takes it, or ``db``, runs on SQLite and on PostgreSQL."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'store.db'}"
+    return str(request.getfixturevalue("postgres_database"))
+
+
+@pytest.fixture
+async def db(database_url: str) -> AsyncIterator[Database]:
+    """An open database with the newest schema."""
+    database = await Database.open(database_url)
+    yield database
+    await database.close()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,22 +18,6 @@ from ezaigent.store import Database, EventLog, emit
 
 HERE = Inside.read(["127.0.0.1"])
 QUICK = Patience((0.05, 0.1), jitter=0.1)
-
-
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Where an empty store is, of each kind."""
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'store.db'}"
-    return str(request.getfixturevalue("postgres_database"))
-
-
-@pytest.fixture
-async def db(database_url: str) -> AsyncIterator[Database]:
-    """An open store."""
-    opened = await Database.open(database_url)
-    yield opened
-    await opened.close()
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,26 +24,16 @@ CONTACT = "mailto:somebody@example.org"
 _user = Sql("INSERT INTO users (name, password, role, created_at) VALUES ($1, '', $2, 0)")
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Where an empty store is, of each kind."""
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'store.db'}"
-    return str(request.getfixturevalue("postgres_database"))
-
-
 @pytest.fixture
-async def db(database_url: str) -> AsyncIterator[Database]:
+async def db(db: Database) -> Database:
     """An open store in which ada may approve and vic may look."""
-    opened = await Database.open(database_url)
 
     def people(conn: Connection) -> None:
         _user.run(conn, "ada", "operator")
         _user.run(conn, "vic", "viewer")
 
-    await opened.write(people)
-    yield opened
-    await opened.close()
+    await db.write(people)
+    return db
 
 
 @pytest.fixture
