@@ -12,7 +12,7 @@ export class Talk {
   readonly name: string;
   messages = $state.raw<readonly ChatMessage[]>([]);
   waiting = $state.raw<readonly Confirmation[]>([]);
-  /** A line that is on its way. */
+  /** The line that was sent and has no answer yet. */
   sending = $state<string | null>(null);
   error = $state('');
   ready = $state(false);
@@ -23,12 +23,22 @@ export class Talk {
   readonly saying: Saying;
 
   #cursor: number | null = null;
+  /** Id of the newest message when the line was sent. */
+  #since = 0;
   #reading: Promise<void> | null = null;
   #again = false;
 
   constructor(name: string) {
     this.name = name;
     this.saying = new Saying((one) => one.agent === name);
+  }
+
+  /** The line that is on its way, until it is among the messages. */
+  get going(): string | null {
+    const there = this.messages.some(
+      ({ id, role, text }) => id > this.#since && role === 'person' && text === this.sending,
+    );
+    return there ? null : this.sending;
   }
 
   attach(): () => void {
@@ -63,6 +73,7 @@ export class Talk {
 
   /** Say a line; returns the reply, or null where it did not get through (`error` says why). */
   async say(text: string): Promise<Reply | null> {
+    this.#since = this.messages.at(-1)?.id ?? 0;
     this.sending = text;
     this.error = '';
     try {
