@@ -38,6 +38,7 @@ async def test_events_are_listed_newest_first_page_by_page(served: Inside) -> No
             "task.queued",
         ]
         assert [one["data"] for one in (await get(task="t1"))["items"]] == [{"reason": "<b>"}]
+        assert [one["kind"] for one in (await get(by="tim"))["items"]] == ["agent.paused"]
         assert await get(kind=["nothing."]) == {"items": [], "next": None}
         assert (await client.get(HISTORY, params={"limit": 1001})).status_code == 422
 

@@ -66,6 +66,10 @@ async def test_going_back_from_the_newest_meets_each_event_once(db: Database, mo
     assert [event.agent for event in (await log.back(agent="x-1"))[0]] == ["x-1"]
     assert names((await log.back(task_id="c"))[0]) == ["c"]
     assert names((await log.back(kinds=["audit.login"]))[0]) == [""]
+    await db.write(lambda conn: emit(conn, "agent.message", data={"text": '"by":"tim"', "by": 'a "quoted" name\u00e9'}))
+    assert [event.kind for event in (await log.back(by="tim"))[0]] == ["audit.login"]
+    assert [event.kind for event in (await log.back(by='a "quoted" name\u00e9'))[0]] == ["agent.message"]
+    assert (await log.back(by="ti", kinds=["audit.login"]))[0] == []
     assert await log.back(kinds=[]) == ([], None)
     monkeypatch.setattr("ezaigent.store.events._NEAR", 4)
     seen: list[str] = []

@@ -151,9 +151,17 @@ _read_kinds = Sql(
 )
 _back = f"""{_select[: _select.index(" WHERE")]} WHERE seq < $1 AND seq >= $2
     AND (CAST($3 AS TEXT) IS NULL OR task_id = $3) AND (CAST($4 AS TEXT) IS NULL OR agent = $4)
-    AND (CAST($5 AS TEXT) IS NULL OR kind NOT LIKE $5)"""
-_read_back = Sql(f"{_back} ORDER BY seq DESC LIMIT $6")
-_read_back_kinds = Sql(f"{_back} AND kind IN [$7] ORDER BY seq DESC LIMIT $6")
+    AND (CAST($5 AS TEXT) IS NULL OR kind NOT LIKE $5)
+    AND (CAST($6 AS TEXT) IS NULL OR {{place}}(data, $6) > 0)"""
+
+
+def _backwards(tail: str) -> Sql:
+    text = f"{_back} {tail}"
+    return Sql(sqlite=text.format(place="instr"), postgresql=text.format(place="strpos"))
+
+
+_read_back = _backwards("ORDER BY seq DESC LIMIT $7")
+_read_back_kinds = _backwards("AND kind IN [$8] ORDER BY seq DESC LIMIT $7")
 _NEAR: Final = 20_000
 """Numbers looked at for one page backwards that no index helps with."""
 # The locks are looked at after the counter: the inner query refers to the outer row.
@@ -208,19 +216,23 @@ class EventLog:
         kinds: Sequence[str] | None = None,
         task_id: str | None = None,
         agent: str | None = None,
+        by: str | None = None,
         hidden: str | None = None,
     ) -> tuple[list[Event], int | None]:
         """Return at most ``limit`` events with a number below ``before`` (None: the newest), newest first.
 
-        ``hidden`` is the beginning of kinds that are left out. The number is the next ``before``; None at the beginning
-        of the log. A page may be short, even empty, before that: one goes through 20,000 numbers, or one task's events.
+        ``by`` is who did it, as the event's data names them; ``hidden`` is the beginning of kinds that are left out.
+        The number is the next ``before``; None at the beginning of the log. A page may be short, even empty, before
+        that: one goes through 20,000 numbers, or one task's events.
         """
 
         def query(conn: Connection) -> tuple[Sequence[Any], int]:
             top = settled(conn) + 1
             below = top if before is None else min(before, top)
             floor = max(0, below - _NEAR) if task_id is None else 0
-            given = (below, floor, task_id, agent, None if hidden is None else f"{hidden}%", limit)
+            # A quote within a text is written \", so this is found where it is a field and its value.
+            doer = None if by is None else f'"by":{orjson.dumps(by).decode()}'
+            given = (below, floor, task_id, agent, None if hidden is None else f"{hidden}%", doer, limit)
             if kinds is None:
                 return _read_back.all(conn, *given), floor
             return (_read_back_kinds.all(conn, *given, list(kinds)) if kinds else []), floor

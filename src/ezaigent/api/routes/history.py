@@ -36,6 +36,9 @@ async def list_events(  # noqa: PLR0917 - FastAPI reads parameters as they are
     ] = None,
     task: Annotated[Text | None, Query(description="Only events of this task.", max_length=64)] = None,
     agent: Annotated[Text | None, Query(description="Only events of this agent.", max_length=200)] = None,
+    by: Annotated[
+        Text | None, Query(description="Only what this person or token did, as ``data.by`` names them.", max_length=200)
+    ] = None,
 ) -> EventPage:
     """Return what happened before, newest first; audit events to administrators only."""
     found, before = await on.events.back(
@@ -44,6 +47,7 @@ async def list_events(  # noqa: PLR0917 - FastAPI reads parameters as they are
         kinds=None if kind is None else _kinds(kind),
         task_id=task,
         agent=agent,
+        by=by,
         hidden=None if caller.access >= Access.ADMIN else PRIVATE,
     )
     return EventPage(items=found, next=before)
