@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from functools import cache
+from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
 import orjson
@@ -12,7 +14,7 @@ import orjson
 from ezaigent.core.errors import StaleFence
 from ezaigent.store import BulkInsert, BulkUpdate, Connection, Sql, tables
 from ezaigent.tasks.models import Message
-from ezaigent.tasks.rows import ALL_COLUMNS, COLUMNS, MUTABLE, STORED, FullRow, TaskRow, all_values, saved_values
+from ezaigent.tasks.rows import ALL_COLUMNS, COLUMNS, MUTABLE, STORED, FullRow, TaskRow, all_values, mutable_values
 
 # A task that never ran has none: a claim of a hundred new ones need not look into the journal a hundred times.
 _STEPS: Final = "CASE WHEN fence = 0 THEN 0 ELSE (SELECT count(*) FROM journal WHERE journal.task_id = tasks.id) END"
@@ -47,27 +49,39 @@ _list_states = Sql(
     ORDER BY id DESC LIMIT $3"""
 )
 _insert_tasks = BulkInsert(tables.tasks, STORED, on_conflict="ON CONFLICT (key) WHERE key IS NOT NULL DO NOTHING")
-_save = BulkUpdate(tables.tasks, "id", MUTABLE)
 _save_held = BulkUpdate(tables.tasks, "id", ("held_by",))
+
+
+@cache
+def _saving(names: tuple[str, ...]) -> tuple[BulkUpdate, attrgetter[tuple[Any, ...]]]:
+    """Return what writes these columns and what takes their values out of a row; there are few such sets."""
+    return BulkUpdate(tables.tasks, "id", names), attrgetter("id", *names)
 
 
 def load(conn: Connection, ids: Collection[str]) -> tuple[float, dict[str, TaskRow]]:
     """Return the database's time and the tasks with these ids, locked for this transaction."""
     found = _load.all(conn, list(ids))
     clock = float(found[0][0]) if found else 0.0
-    return clock, {row[1]: TaskRow(*row[1:]) for row in found}
+    return clock, {row[1]: TaskRow.loaded(row[1:]) for row in found}
 
 
 def load_free(conn: Connection, ids: Collection[str]) -> tuple[float, dict[str, FullRow]]:
     """Like ``load``, whole rows, and without those that another transaction works on: it waits for nobody."""
     found = _load_free.all(conn, list(ids))
     clock = float(found[0][0]) if found else 0.0
-    return clock, {row[1]: FullRow(*row[1:]) for row in found}
+    return clock, {row[1]: FullRow.loaded(row[1:]) for row in found}
 
 
 def save(conn: Connection, rows: Collection[TaskRow]) -> None:
-    """Write back what transitions may change."""
-    _save(conn, [saved_values(row) for row in rows])
+    """Write back what transitions have changed."""
+    before, after = [row.before for row in rows], [mutable_values(row) for row in rows]
+    changed = zip(MUTABLE, zip(*before, strict=True), zip(*after, strict=True), strict=False)  # no rows: no columns
+    names = tuple(name for name, old, new in changed if old != new)
+    if names:
+        update, values = _saving(names)
+        update(conn, [values(row) for row in rows])
+    for row, present in zip(rows, after, strict=True):
+        row.before = present
     _save_held(conn, [(row.id, row.held_by) for row in rows if row.guarded])
 
 
@@ -279,7 +293,7 @@ def needed(conn: Connection, task_id: str) -> list[Needed]:
 def due(conn: Connection) -> tuple[float, list[TaskRow]]:
     """Return the database's time and the waiting tasks whose time has come, locked."""
     found = _due.all(conn)
-    return (float(found[0][0]) if found else 0.0), [TaskRow(*row[1:]) for row in found]
+    return (float(found[0][0]) if found else 0.0), [TaskRow.loaded(row[1:]) for row in found]
 
 
 # ---------------------------------------------------------------------------------------------- candidates

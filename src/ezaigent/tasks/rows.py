@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from operator import attrgetter
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Self, TypeVar
 
 import orjson
 
@@ -12,8 +13,16 @@ from ezaigent.core.change import Change
 from ezaigent.tasks.models import Claim, Priority, State, Task
 
 
+class _Loaded:
+    """Remembers what a row was when it was loaded or saved, so that only what changed since is written."""
+
+    __slots__ = ("before",)
+    before: tuple[Any, ...]
+    """The values of ``MUTABLE``."""
+
+
 @dataclass(slots=True)
-class TaskRow:
+class TaskRow(_Loaded):
     """What transitions look at and change: enough to move a task, without its prompt."""
 
     id: str
@@ -45,6 +54,13 @@ class TaskRow:
     started_at: float | None
     finished_at: float | None
 
+    @classmethod
+    def loaded(cls, values: Sequence[Any]) -> Self:
+        """Return the row with these values, in the order of its columns, as one that can be moved and saved."""
+        row = cls(*values)
+        row.before = mutable_values(row)
+        return row
+
 
 @dataclass(slots=True)
 class FullRow(TaskRow):
@@ -74,7 +90,7 @@ STORED: Final = tuple(name for name in ALL_COLUMNS if name != "steps")
 MUTABLE: Final = COLUMNS[COLUMNS.index("state") :]
 """What transitions change; of a guarded task ``held_by``, too."""
 
-saved_values: attrgetter[tuple[Any, ...]] = attrgetter("id", *MUTABLE)
+mutable_values: attrgetter[tuple[Any, ...]] = attrgetter(*MUTABLE)
 all_values: attrgetter[tuple[Any, ...]] = attrgetter(*STORED)
 
 _Model = TypeVar("_Model", Task, Claim)
