@@ -9,7 +9,9 @@ import pytest
 from tests.services import until
 
 from ezaigent.core.errors import StoreUnavailable
-from ezaigent.fleet import Crew, Roster, Seat, WorkerInfo, queries, seats
+from ezaigent.fleet import Crew, Election, Roster, Seat, WorkerInfo, queries, seats
+from ezaigent.fleet import crew as module
+from ezaigent.fleet.crew import OFFICE
 from ezaigent.store import Database
 
 
@@ -42,8 +44,14 @@ async def db(tmp_path: Path) -> AsyncGenerator[Database]:
     await opened.close()
 
 
-def crew(db: Database, launcher: Noted, **asked: int) -> Crew:
-    return Crew(db, Roster(db, 60, None), launcher, asked)
+def standby(db: Database, launcher: Noted, holder: str, **asked: int) -> Crew:
+    return Crew(db, Roster(db, 60, None), launcher, asked, holder=holder)
+
+
+async def crew(db: Database, launcher: Noted, **asked: int) -> Crew:
+    """Return a crew that holds the office."""
+    assert await Election(db, OFFICE, "leader", lease=600).campaign() is not None
+    return standby(db, launcher, "leader", **asked)
 
 
 async def enter(db: Database, name: str, hosts: tuple[str, ...], **asked: int) -> None:
@@ -57,7 +65,7 @@ async def names(db: Database) -> list[str]:
 
 async def test_lost_agents_are_ordered_again_under_their_names_and_drained_ones_are_not(db: Database) -> None:
     launcher = Noted()
-    keeping = crew(db, launcher, claude=2, gpt=1)
+    keeping = await crew(db, launcher, claude=2, gpt=1)
     await enter(db, "by-hand", (), claude=1)
     await keeping.look()
     assert launcher.looks == [["claude-1", "claude-2", "claude-3", "gpt-1"]], "whom a person started is not counted"
@@ -85,19 +93,61 @@ async def test_lost_agents_are_ordered_again_under_their_names_and_drained_ones_
 
 async def test_agents_of_workers_that_outlive_the_launcher_stay(db: Database) -> None:
     launcher = Noted(lasting=True)
-    keeping = crew(db, launcher, claude=1)
+    keeping = await crew(db, launcher, claude=1)
     await keeping.look()
     await keeping.close()
     assert await names(db) == ["claude-1"]
 
 
-async def test_it_goes_on_whatever_breaks(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    from ezaigent.fleet import crew as module
+@pytest.mark.parametrize("lasting", [False, True])
+async def test_one_of_several_launchers_starts_workers_and_the_next_one_takes_over(
+    db: Database, monkeypatch: pytest.MonkeyPatch, *, lasting: bool
+) -> None:
+    monkeypatch.setattr(module, "PERIOD", 0.01)
+    first, second = Noted(lasting=lasting), Noted(lasting=lasting)
+    leading = Crew(db, Roster(db, 60, None), first, {"claude": 1}, holder="first", lease=9)
+    standing = Crew(db, Roster(db, 60, None), second, {"claude": 1}, holder="second", lease=9)
+    leading.start()
+    await until(lambda: ["claude-1"] in first.looks, what="the first one leads")
+    standing.start()
+    if lasting:
+        await standing.look()
+        assert second.looks == [], "the containers belong to the one that leads"
+    else:
+        await until(lambda: len(second.looks) >= 3, what="it looks after its own")
+        assert all(look == [] for look in second.looks), "it starts nothing"
+    await leading.close()
+    await until(lambda: ["claude-1"] in second.looks, what="the next one leads")
+    await standing.close()
 
+
+async def test_a_launcher_leads_only_beside_an_autoscaler_that_leads(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PERIOD", 0.01)
+    first, second = Noted(), Noted()
+    leads = {"first": True, "second": False}
+    crews = [
+        Crew(db, Roster(db, 60, None), launcher, {"claude": 1}, holder=name, lease=9)
+        for name, launcher in (("first", first), ("second", second))
+    ]
+    for name, one in zip(leads, crews, strict=True):
+        one.may_lead = lambda name=name: leads[name]
+        one.start()
+    await until(lambda: ["claude-1"] in first.looks, what="the first one leads")
+    assert ["claude-1"] not in second.looks
+    leads |= {"first": False, "second": True}
+    await until(lambda: ["claude-1"] in second.looks, what="the second one has taken over")
+    await until(lambda: first.looks[-1] == [], what="the first one starts nothing more")
+    for one in crews:
+        await one.close()
+
+
+async def test_it_goes_on_whatever_breaks(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "PERIOD", 0.01)
     launcher = Noted()
     launcher.problems = [StoreUnavailable("away"), RuntimeError("broken")]
-    keeping = crew(db, launcher, claude=1)
+    keeping = await crew(db, launcher, claude=1)
     keeping.start()
     await until(lambda: len(launcher.looks) >= 4, what="it looks again")
     await db.close()

@@ -88,6 +88,29 @@ async def test_children_do_not_survive_a_parent_that_is_killed(tmp_path: Path) -
             await until_idle(person, *NAMES)
 
 
+async def test_of_two_fleets_on_one_store_one_starts_workers_until_the_other_has_to(tmp_path: Path) -> None:
+    ezaigent = terminal(tmp_path)
+    async with Fleet.connect(home=ezaigent.home) as person:
+        with ezaigent.running(*UP) as up:
+            await until_idle(person, *NAMES)
+            with ezaigent.running(*UP) as standby:
+                workers_of(up.pid)[0].send_signal(signal.SIGKILL)
+
+                async def replaced() -> bool:
+                    return len(await told(person, "launcher.started")) == 3
+
+                await until(replaced, within=60, what="a worker in the place of the dead one")
+                await until_idle(person, *NAMES)
+                assert workers_of(standby.pid) == []
+                assert len(await told(person, "launcher.started")) == 3
+                children = workers_of(up.pid)
+                up.send_signal(signal.SIGKILL)
+                await until(lambda: not any(child.is_running() for child in children), what="its children have ended")
+                await until_idle(person, *NAMES)
+                assert len(workers_of(standby.pid)) == 2
+                up.communicate()
+
+
 async def test_a_rolling_restart_of_all_workers_fails_no_task(
     scene: Scene, workers: Zygote, server: ModelServer
 ) -> None:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import structlog
 
-from ezaigent.core.errors import UnavailableError
+from ezaigent.core.errors import EzAigentError, UnavailableError
 from ezaigent.fleet import seats
 from ezaigent.fleet.launchers import Launcher
+from ezaigent.fleet.leader import LEASE, Election, Term, leader
 from ezaigent.fleet.models import WorkerInfo
 from ezaigent.fleet.roster import Roster
 from ezaigent.fleet.seats import DRAINED, Seat
@@ -19,6 +21,7 @@ from ezaigent.store import Connection, Database, EventLog
 
 log = structlog.get_logger(__name__)
 
+OFFICE: Final = "launcher"
 PERIOD: Final = 1.0
 """Seconds between two looks."""
 
@@ -26,23 +29,56 @@ PERIOD: Final = 1.0
 class Crew:
     """Orders seats until each profile has as many as ``asked``, and tells the ``launcher`` of all seats.
 
-    Whom a person drains is not ordered again.
+    Whom a person drains is not ordered again. Of several crews on one store one holds the office: two launchers that
+    see the same seats would each start workers for them. The launcher of another one only looks after what it has
+    started already.
     """
 
-    def __init__(self, db: Database, roster: Roster, launcher: Launcher, asked: Mapping[str, int]) -> None:
-        """Nothing is ordered before ``look``."""
+    def __init__(
+        self,
+        db: Database,
+        roster: Roster,
+        launcher: Launcher,
+        asked: Mapping[str, int],
+        *,
+        holder: str,
+        lease: float = LEASE,
+    ) -> None:
+        """Nothing is ordered before ``look``. ``holder`` is this candidate's name, no other one's."""
         self.launcher = launcher
+        self.may_lead: Callable[[], bool] = lambda: True
+        """Whether it stands for the office; where the autoscaler runs beside it: whether that one leads."""
+        self._holder = holder
+        self._election = Election(db, OFFICE, holder, lease)
         self._db = db
         self._roster = roster
         self._asked = dict(asked)
         self._events = EventLog(db)
         self._cursor: int | None = None
         self._pinned: dict[str, str] = {}
-        self._keeping: asyncio.Task[None] | None = None
+        self._elected = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
 
     def start(self) -> None:
-        """Look from now on, until ``close``."""
-        self._keeping = asyncio.create_task(self._keep(), name="launcher")
+        """Stand for the office and look, from now on, until ``close``."""
+        standing = self._election.stand(self._hold, needed=self._wanted)
+        self._tasks = {
+            asyncio.create_task(standing, name="launcher's office"),
+            asyncio.create_task(self._keep(), name="launcher"),
+        }
+
+    async def _wanted(self) -> bool:
+        return self.may_lead()
+
+    async def _hold(self, term: Term) -> None:
+        self._elected.set()
+        try:
+            while self.may_lead():
+                await asyncio.sleep(term.lease / 3)
+                await self._election.renew(term)
+        finally:
+            with contextlib.suppress(EzAigentError):
+                await self._election.resign(term)
 
     async def _keep(self) -> None:
         while True:
@@ -52,7 +88,10 @@ class Crew:
                 log.warning("the launcher waits for the store", reason=str(error))
             except Exception:
                 log.exception("the launcher broke; it goes on")
-            await asyncio.sleep(PERIOD)
+            self._elected.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(PERIOD):
+                    await self._elected.wait()
 
     async def look(self) -> None:
         """Order what is missing, then let the launcher see to it. Raises ``UnavailableError`` without the store."""
@@ -61,13 +100,17 @@ class Crew:
         await self._note_drained(there)
         if self._missing(there, workers):
             there = await self._db.write(lambda conn: self._order(conn, workers))
-        await self.launcher.ensure(there, workers)
+        if await self._db.read(self._leads):
+            await self.launcher.ensure(there, workers)
+        elif not self.launcher.lasting:  # what outlives its launcher is the business of the one that leads
+            await self.launcher.ensure((), workers)
 
     async def close(self) -> None:
         """Stop the launcher. Where its workers end with it, what was asked for here is no longer wanted."""
-        if self._keeping is not None:
-            self._keeping.cancel()
-            await asyncio.wait([self._keeping])
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
         await self.launcher.close()
         if self.launcher.lasting:
             return
@@ -75,6 +118,11 @@ class Crew:
             await self._db.write(self._forget)
         except UnavailableError as error:
             log.warning("what was ordered cannot be taken back", reason=str(error))
+
+    def _leads(self, conn: Connection) -> bool:
+        """Ask the store, not what was true before this process slept."""
+        found = leader(conn, OFFICE)
+        return found is not None and found.holder == self._holder
 
     async def _note_drained(self, there: Sequence[Seat]) -> None:
         """Want one agent less for each that a person drained: by the log, for an idle one is gone before it is seen."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Collection, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
@@ -226,6 +226,11 @@ class Fleet:
     def launcher(self) -> Launcher | None:
         """What finds workers for the agents of this fleet; None where its own worker takes them."""
         return self._crew.launcher if self._crew is not None else None
+
+    def launch_where(self, leads: Callable[[], bool]) -> None:
+        """Let the launcher start workers only while ``leads`` says so; nothing to do without a launcher."""
+        if self._crew is not None:
+            self._crew.may_lead = leads
 
     def stop(self) -> None:
         """Claim nothing more; ``join`` returns when the running tasks have ended, or the drain deadline has."""

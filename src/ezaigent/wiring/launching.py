@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from ezaigent.core.errors import LauncherError, UsageError
+from ezaigent.core.ids import new_id
 from ezaigent.core.settings import Settings
 from ezaigent.wiring.services import Services
 
@@ -53,7 +55,8 @@ async def open_crew(services: Services, asked: Mapping[str, int], hosts: Sequenc
     """
     from ezaigent.fleet import Crew
 
-    crew = Crew(services.db, services.roster, open_launcher(services, hosts), asked)
+    holder = f"{socket.gethostname()}-{os.getpid()}-{new_id()[-5:]}"
+    crew = Crew(services.db, services.roster, open_launcher(services, hosts), asked, holder=holder)
     crew.start()
     try:
         yield crew

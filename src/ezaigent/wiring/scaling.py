@@ -63,12 +63,14 @@ def scaler_control(services: Services) -> ScalerControl:
 async def scaling_beside(fleet: Fleet) -> AsyncGenerator[Scaler]:
     """Size the pools of a fleet that works in this process; the block begins when the first agents are there.
 
-    Where the fleet has a launcher, it calls that itself, every second until it ends.
+    Where the fleet has a launcher, it calls that itself, every second until it ends; it starts workers only while this
+    autoscaler leads.
     """
     from ezaigent.fleet import InlineLauncher
 
     names = scaled_pools(fleet.settings)
     async with scaling(fleet.services, names, InlineLauncher()) as scaler:
+        fleet.launch_where(lambda: scaler.leading)
         wanted = any(fleet.settings.scaling.pool(name).min for name in names)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_FIRST if wanted and fleet.launcher is None else 0):
