@@ -14,14 +14,50 @@ from alembic.migration import MigrationContext
 
 from ezaigent.core.errors import UnavailableError
 from ezaigent.store import Connection, Database, Sql, tables
-from ezaigent.store.migrate import HEAD
+from ezaigent.store.migrate import HEAD, migrate, upgrade
 from ezaigent.store.migrations import versions
 
+_CATALOG = {
+    "sqlite": (
+        """SELECT t.name, c.name, c.type, c."notnull", c.dflt_value, c.pk, t.sql LIKE '%AUTOINCREMENT%'
+        FROM sqlite_master t, pragma_table_xinfo(t.name) c WHERE t.type = 'table'""",
+        """SELECT t.name, f."from", f."table", f."to", f.on_delete
+        FROM sqlite_master t, pragma_foreign_key_list(t.name) f WHERE t.type = 'table'""",
+        "SELECT name, tbl_name, sql FROM sqlite_master WHERE type <> 'table'",
+        "SELECT version_num FROM alembic_version",
+    ),
+    "postgresql": (
+        """SELECT table_name, column_name, data_type, collation_name, is_nullable, column_default, identity_generation,
+        character_maximum_length FROM information_schema.columns WHERE table_schema = current_schema()""",
+        """SELECT conname, conrelid::regclass::text, pg_get_constraintdef(oid) FROM pg_constraint
+        WHERE connamespace = current_schema()::regnamespace AND contype <> 'n'""",
+        "SELECT indexname, tablename, indexdef FROM pg_indexes WHERE schemaname = current_schema()",
+        """SELECT relname, relkind::text, reloptions::text FROM pg_class
+        WHERE relnamespace = current_schema()::regnamespace""",
+        "SELECT version_num FROM alembic_version",
+    ),
+}
+"""Queries that together tell all there is to a schema but the order of its columns."""
 
-async def test_the_migrated_schema_is_the_one_that_the_code_uses(db: Database) -> None:
+
+def _catalog(conn: Connection) -> list[list[str]]:
+    return [sorted(map(repr, query.all(conn))) for query in map(Sql, _CATALOG[conn.dialect.name])]
+
+
+async def test_a_migrated_store_a_new_one_and_the_code_have_the_same_schema(db: Database) -> None:
     def differences(conn: Connection) -> list[object]:
         return list(compare_metadata(MigrationContext.configure(conn), tables.metadata))
 
+    def made_by_the_first_version(conn: Connection) -> None:
+        tables.metadata.drop_all(conn)
+        Sql("DROP TABLE alembic_version").run(conn)
+        upgrade(conn, "0001")
+
+    new = await db.read(_catalog)
+    await db.write(made_by_the_first_version)
+    assert await db.read(_catalog) != new
+    await db.write(lambda conn: migrate(conn, db.where))
+    assert await db.read(_catalog) == new
     assert await db.write(differences) == []
 
 
@@ -45,8 +81,7 @@ def test_head_is_the_newest_revision() -> None:
     assert sorted(module.revision for module in found) == [f"{number:04}" for number in range(1, len(found) + 1)]
 
 
-async def test_opening_again_changes_nothing_and_loads_no_migration_tool(database_url: str) -> None:
-    await (await Database.open(database_url)).close()
+async def test_a_new_store_and_one_that_is_up_to_date_load_no_migration_tool(database_url: str) -> None:
     script = """
 import asyncio, sys
 from ezaigent.store import Database
@@ -55,7 +90,8 @@ async def main():
 asyncio.run(main())
 assert "alembic" not in sys.modules
 """
-    await asyncio.to_thread(subprocess.run, [sys.executable, "-c", script, database_url], check=True)
+    for _ in ("new", "up to date"):
+        await asyncio.to_thread(subprocess.run, [sys.executable, "-c", script, database_url], check=True)
 
 
 async def test_many_openers_of_an_empty_database_agree(database_url: str) -> None:
