@@ -16,6 +16,13 @@ const whole = new Intl.NumberFormat('en');
 const short = new Intl.NumberFormat('en', { notation: 'compact', maximumFractionDigits: 1 });
 const clock = new Intl.DateTimeFormat(undefined, { timeStyle: 'medium' });
 const dated = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'medium' });
+const dayed = new Intl.DateTimeFormat(undefined, {
+  month: 'short',
+  day: 'numeric',
+  hour: '2-digit',
+  minute: '2-digit',
+  second: '2-digit',
+});
 
 export function usd(value: number | null | undefined): string {
   if (value === null || value === undefined) return 'unknown';
@@ -51,6 +58,13 @@ export function time(at: number | null | undefined): string {
 
 export function date(at: number | null | undefined): string {
   return at === null || at === undefined ? '–' : dated.format(at * 1000);
+}
+
+/** A point in time as the time of day, with the day in front where it is not today. */
+export function when(at: number, now: number): string {
+  return new Date(at * 1000).toDateString() === new Date(now * 1000).toDateString()
+    ? clock.format(at * 1000)
+    : dayed.format(at * 1000);
 }
 
 export function ago(at: number | null | undefined, now: number): string {
