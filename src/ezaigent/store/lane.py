@@ -94,12 +94,16 @@ class WriteLane:
             for write in self._waiting:  # only when this task itself was cancelled
                 write.future.cancel()
 
-    async def _run_batch(self) -> None:
+    def _next(self) -> list[Write]:
         batch: list[Write] = []
         while self._waiting and len(batch) < _BATCH:
             write = self._waiting.popleft()
             if not write.future.done():
                 batch.append(write)
+        return batch
+
+    async def _run_batch(self) -> None:
+        batch = self._next()
         if not batch:
             return
         try:
@@ -107,6 +111,10 @@ class WriteLane:
         except Exception as error:  # noqa: BLE001 - it is handed to every caller
             for write in batch:
                 write.error = error
+        except BaseException:  # this task itself was cancelled
+            for write in batch:
+                write.future.cancel()
+            raise
         for write in batch:
             if write.future.done():  # its caller was cancelled meanwhile
                 continue

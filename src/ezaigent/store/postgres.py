@@ -96,7 +96,10 @@ class PostgresBackend:
             return None
         try:
             write.result = await conn.run_sync(write.fn)
-        except Exception as error:
+        except BaseException as error:
+            if not isinstance(error, Exception):  # the statement is still under way: nobody may use its connection
+                await self._alone.drop()
+                raise
             if transient(error):
                 return None
             if broken_connection(error):
@@ -169,6 +172,9 @@ class _Writer:
                     failure = next((write.error for write in writes if write.error and _again(write.error)), None)
         except Exception as error:  # noqa: BLE001 - the caller sorts it out
             failure = error
+        except BaseException:  # a statement is still under way, in an open transaction
+            await self.drop()
+            raise
         if failure is not None:
             await self.drop()
         return failure

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import random
 import sqlite3
@@ -65,7 +66,7 @@ class SqliteBackend:
         try:
             kept = run_writes(self._writer, writes, self._control, optimistic=False)
             if kept:
-                await asyncio.get_running_loop().run_in_executor(self._committer, self._writer.commit)
+                await self._commit()
         except Exception as error:  # noqa: BLE001 - explained, and raised again
             # A full disk ends the whole transaction, and with it the savepoints: nothing of the batch was kept.
             first = next((write.error for write in writes if write.error is not None), error)
@@ -78,6 +79,16 @@ class SqliteBackend:
             if write.error is not None:
                 write.error = explain(write.error, self.where)
         return emitted
+
+    async def _commit(self) -> None:
+        """Commit, and return only when that has ended: who is cancelled meanwhile must not leave the writer busy."""
+        commit = asyncio.get_running_loop().run_in_executor(self._committer, self._writer.commit)
+        try:
+            await asyncio.shield(commit)
+        finally:
+            while not commit.done():
+                with contextlib.suppress(asyncio.CancelledError):
+                    await asyncio.wait({commit})
 
     async def read(self, fn: Callable[[Connection], Any]) -> Any:
         """Run ``fn`` in a thread on one snapshot; it cannot write."""
