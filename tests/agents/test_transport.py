@@ -20,7 +20,7 @@ from ezaigent.core.errors import UnavailableError
 
 async def test_a_body_goes_out_and_an_answer_comes_back() -> None:
     answer = Answer(status=201, body={"a": 1}, headers={"x-one": "1"})
-    async with canned_server(answer) as server, Transport() as shared, shared.client(timeout=5) as client:
+    async with canned_server(answer) as server, Transport() as shared, shared.client(timeout=30) as client:
         response = await client.post(f"{server.url}/p%20q?x=1", json={"b": "ü"}, headers={"x-api-key": "k"})
     assert (response.status_code, response.json(), response.headers["x-one"]) == (201, {"a": 1}, "1")
     assert response.reason_phrase == "Created"
@@ -31,7 +31,7 @@ async def test_a_body_goes_out_and_an_answer_comes_back() -> None:
 async def test_a_compressed_answer_is_unpacked_once() -> None:
     packed = gzip.compress(b'{"a": 2}')
     answer = Answer(body=packed, headers={"Content-Encoding": "gzip"})
-    async with canned_server(answer) as server, Transport() as shared, shared.client(timeout=5) as client:
+    async with canned_server(answer) as server, Transport() as shared, shared.client(timeout=30) as client:
         assert (await client.get(server.url)).json() == {"a": 2}
 
 
@@ -43,7 +43,7 @@ async def test_a_streamed_request_body_is_sent() -> None:
     async with (
         canned_server(Answer(body={})) as server,
         Transport() as transport,
-        transport.client(timeout=5) as client,
+        transport.client(timeout=30) as client,
     ):
         await client.post(server.url, content=pieces())
     assert server.requests == [{"c": 3}]
@@ -67,7 +67,7 @@ async def test_a_stream_arrives_piece_by_piece_and_may_be_left_early() -> None:
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
     url = f"http://127.0.0.1:{runner.addresses[0][1]}/"
-    async with Transport() as transport, transport.client(timeout=5) as client:
+    async with Transport() as transport, transport.client(timeout=30) as client:
         async with client.stream("GET", url) as response:
             pieces = response.aiter_raw()
             assert await anext(pieces) == b"one"  # before the second one was written
@@ -96,23 +96,23 @@ async def test_failures_keep_their_phase(answer: Answer, error: type[Exception])
 
 
 async def test_nobody_listening_is_a_connect_error(unused_tcp_port: int) -> None:
-    async with Transport() as transport, transport.client(timeout=5) as client:
+    async with Transport() as transport, transport.client(timeout=30) as client:
         with pytest.raises(httpx2.ConnectError):
             await client.get(f"http://127.0.0.1:{unused_tcp_port}/")
 
 
 async def test_an_unknown_scheme_is_refused() -> None:
-    async with Transport() as transport, transport.client(timeout=5) as client:
+    async with Transport() as transport, transport.client(timeout=30) as client:
         with pytest.raises(httpx2.UnsupportedProtocol):
             await client.get("gopher://127.0.0.1/")
 
 
 async def test_connections_are_kept_and_closing_a_client_leaves_them() -> None:
     async with canned_server(Answer(body={})) as server, Transport() as transport:
-        async with transport.client(timeout=5) as client:
+        async with transport.client(timeout=30) as client:
             await client.get(server.url)
         session = transport.session()
-        async with transport.client(timeout=5) as client:
+        async with transport.client(timeout=30) as client:
             await client.get(server.url)
         assert transport.session() is session
     assert session.closed
@@ -122,7 +122,7 @@ async def test_a_closed_transport_opens_again_for_the_next_request() -> None:
     async with canned_server(Answer(body={"a": 1})) as server:
         transport = Transport()
         await transport.aclose()  # nothing open yet
-        async with transport.client(timeout=5) as client:
+        async with transport.client(timeout=30) as client:
             await client.get(server.url)
             await transport.aclose()
             assert (await client.get(server.url)).json() == {"a": 1}
@@ -159,7 +159,7 @@ async def test_proxies_come_from_the_environment(monkeypatch: pytest.MonkeyPatch
         monkeypatch.setenv("http_proxy", server.url)
         monkeypatch.setenv("NO_PROXY", "direct.example.com")
         monkeypatch.setenv("no_proxy", "direct.example.com")
-        async with Transport() as transport, transport.client(timeout=5) as client:
+        async with Transport() as transport, transport.client(timeout=30) as client:
             response = await client.get("http://models.example.com/x")
             assert transport.proxy("http://direct.example.com:8000/x") is None
             assert transport.proxy("https://models.example.com/x") is None
@@ -171,7 +171,7 @@ async def test_a_dead_proxy_is_a_proxy_error(monkeypatch: pytest.MonkeyPatch, un
     monkeypatch.setenv("all_proxy", f"http://127.0.0.1:{unused_tcp_port}")
     monkeypatch.delenv("no_proxy", raising=False)
     monkeypatch.delenv("NO_PROXY", raising=False)
-    async with Transport() as transport, transport.client(timeout=5) as client:
+    async with Transport() as transport, transport.client(timeout=30) as client:
         with pytest.raises(httpx2.ProxyError):
             await client.get("http://models.example.com/x")
 

@@ -68,13 +68,13 @@ async def listen(bus: LiveBus, *wanted: tuple[str | None, str | None]) -> None:
 
 
 async def ended(room: Room, count: int) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(40):
         while sum(piece.end != "" for piece in room.pieces) < count:  # noqa: ASYNC110 - what others publish
             await asyncio.sleep(0.01)
 
 
 async def heard(room: Room, end: str) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(40):
         while end not in {piece.end for piece in room.pieces}:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 

@@ -308,4 +308,4 @@ async def test_a_child_whose_parent_is_gone_already_does_not_begin() -> None:
 
     with pytest.raises(ProcessLookupError):
         die_with(os.getpid())
-    await asyncio.wait_for(until_orphaned(os.getpid()), 5)
+    await asyncio.wait_for(until_orphaned(os.getpid()), 30)

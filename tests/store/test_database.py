@@ -114,7 +114,7 @@ async def test_commits_with_events_are_told_once_and_others_not(db: Database) ->
     with db.on_commit(heard):
         await db.write(lambda conn: put(conn, [("a", None)]))
         await db.write(lambda conn: emit(conn, "live.restored"))
-        await asyncio.wait_for(told.wait(), 5)
+        await asyncio.wait_for(told.wait(), 30)
     await db.write(lambda conn: emit(conn, "live.restored"))
     await db.read(read_keys)
     assert calls == ["heard"]

@@ -45,7 +45,7 @@ async def test_a_reader_cannot_write_and_does_not_wait_for_a_writer(sqlite: Data
         await sqlite.read(lambda conn: put(conn, [("a", 1)]))
     other = sqlite3.connect(tmp_path / "only.db", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
-    assert await asyncio.wait_for(sqlite.read(total), 5) == 0
+    assert await asyncio.wait_for(sqlite.read(total), 30) == 0
     other.close()
 
 
@@ -57,7 +57,7 @@ async def test_a_write_waits_for_another_process_and_leaves_the_loop_free(sqlite
         await asyncio.sleep(0.001)
     assert not write.done()
     other.execute("COMMIT")
-    assert await asyncio.wait_for(write, 5) == 1
+    assert await asyncio.wait_for(write, 30) == 1
     other.close()
 
 

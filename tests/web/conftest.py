@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 from tests.api.conftest import PASSWORD, running
 from tests.conftest import require
 
@@ -21,6 +21,8 @@ from ezaigent.cli.demo import build
 ROOT = Path(__file__).parents[2]
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 WIDE, NARROW = (1280, 800), (360, 740)
+
+expect.set_options(timeout=30_000)  # a machine that runs other tests beside is slow
 
 
 @pytest.fixture(scope="session")
