@@ -22,6 +22,7 @@ from pydantic_ai.settings import ModelSettings, merge_model_settings
 from pydantic_ai.tools import RunContext
 
 from ezaigent.agents.governor import OPEN, Ask, Gate, Permit, Refused
+from ezaigent.agents.heard import Heard, listening
 from ezaigent.agents.meter import Meter, record_of
 from ezaigent.agents.patience import Patience
 from ezaigent.agents.profiles import Profile
@@ -29,7 +30,7 @@ from ezaigent.agents.prompt_bound import PromptMeasure
 from ezaigent.agents.provider_errors import classify
 from ezaigent.agents.provider_failure import ProviderFailure
 from ezaigent.agents.providers import build_model, key_of, secrets_of
-from ezaigent.agents.transport import Heard, Transport, listening
+from ezaigent.agents.transport import Transport
 from ezaigent.agents.voice import Voice
 from ezaigent.core.errors import RunError, UnavailableError
 from ezaigent.core.money import NANO

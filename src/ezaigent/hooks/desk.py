@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
-
-from aiohttp.abc import AbstractResolver
 
 from ezaigent.core.errors import ConflictError, NotFoundError
 from ezaigent.core.ids import new_id
@@ -18,6 +16,9 @@ from ezaigent.hooks.models import Delivery, DeliveryState, Trial, Webhook
 from ezaigent.hooks.posting import Post, check_target
 from ezaigent.hooks.signing import headers, new_secret
 from ezaigent.store import Connection, Database, EventLog, emit, now
+
+if TYPE_CHECKING:
+    from aiohttp.abc import AbstractResolver
 
 _ID: Final = 16
 """Characters of an id; a beginning will do."""

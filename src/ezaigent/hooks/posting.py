@@ -7,17 +7,17 @@ resolves differently a moment later gains nothing.
 from __future__ import annotations
 
 import asyncio
-import socket
 import time
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Any, Final, NamedTuple, Self
-
-import aiohttp
-from aiohttp.abc import AbstractResolver, ResolveResult
+from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 from ezaigent.core.errors import UsageError
-from ezaigent.core.outside import Inside, Target, read_target, refused
+from ezaigent.core.outside import Inside, Target, read_target
+
+if TYPE_CHECKING:
+    import aiohttp
+    from aiohttp.abc import AbstractResolver
 
 TIMEOUT: Final = 15.0
 """Seconds that one attempt may take."""
@@ -41,10 +41,6 @@ class Answer(NamedTuple):
     def ok(self) -> bool:
         """Whether it was taken."""
         return not self.error
-
-
-class _Refused(OSError):
-    """The name leads to an address that lies inside."""
 
 
 class Post:
@@ -81,6 +77,10 @@ class Post:
         return Answer(status, error, time.monotonic() - begun, wait)
 
     async def _send(self, body: bytes, headers: Mapping[str, str]) -> tuple[int | None, str, float]:
+        import aiohttp  # slow to load, and most fleets post nothing
+
+        from ezaigent.hooks.checked import Refused
+
         target = self._target
         try:
             async with self._open().post(
@@ -94,54 +94,22 @@ class Post:
                 return answer.status, error, _asked_to_wait(answer) if error else 0.0
         except TimeoutError:
             return None, f"no answer within {self._timeout:g} s", 0.0
-        except _Refused as error:
+        except Refused as error:
             return None, str(error), 0.0
         except (aiohttp.ClientError, OSError, ValueError) as error:
             inner = error.__cause__ or getattr(error, "os_error", None)
-            if isinstance(inner, _Refused):
+            if isinstance(inner, Refused):
                 return None, str(inner), 0.0
             return None, _reason(error), 0.0
 
     def _open(self) -> aiohttp.ClientSession:
+        from ezaigent.hooks.checked import open_session
+
         if self._session is None:
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(
-                    resolver=_Checked(self._resolver or aiohttp.ThreadedResolver(), self._inside),
-                    use_dns_cache=False,
-                    socket_factory=self._socket,
-                    limit=0,
-                ),
-                timeout=aiohttp.ClientTimeout(total=self._timeout, sock_connect=_CONNECT),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                auto_decompress=False,  # nobody reads it, so nobody has to unpack it
+            self._session = open_session(
+                self._target.host, self._inside, resolver=self._resolver, timeout=self._timeout, connect=_CONNECT
             )
         return self._session
-
-    def _socket(self, info: tuple[Any, ...]) -> socket.socket:
-        """Make a socket for this very address, or refuse: the last word before the connection."""
-        family, kind, protocol, _, where = info
-        if not self._inside.admitted(str(where[0]), self._target.host):
-            raise _Refused(refused(self._target.host))
-        return socket.socket(family=family, type=kind, proto=protocol)
-
-
-class _Checked(AbstractResolver):
-    """Resolves, and refuses a name of which any address lies inside."""
-
-    def __init__(self, inner: AbstractResolver, inside: Inside) -> None:
-        self._inner = inner
-        self._inside = inside
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
-    ) -> list[ResolveResult]:
-        found = await self._inner.resolve(host, port, family)
-        if not all(self._inside.admitted(one["host"], host) for one in found):
-            raise _Refused(refused(host))
-        return found
-
-    async def close(self) -> None:
-        await self._inner.close()
 
 
 async def check_target(url: str, inside: Inside, *, resolver: AbstractResolver | None = None) -> None:
@@ -149,11 +117,13 @@ async def check_target(url: str, inside: Inside, *, resolver: AbstractResolver |
     target = read_target(url, inside)
     if target.address is not None:
         return
-    checked = _Checked(resolver or aiohttp.ThreadedResolver(), inside)
+    from ezaigent.hooks.checked import Checked, Refused
+
+    checked = Checked(resolver, inside)
     try:
         async with asyncio.timeout(_CONNECT):
             await checked.resolve(target.host, target.port)
-    except _Refused as error:
+    except Refused as error:
         raise UsageError(str(error)) from None
     except (OSError, TimeoutError):
         return

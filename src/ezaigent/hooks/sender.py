@@ -11,10 +11,9 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Sequence
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import structlog
-from aiohttp.abc import AbstractResolver
 
 from ezaigent.core.errors import EzAigentError, UnavailableError, UsageError
 from ezaigent.core.failpoints import reach
@@ -26,6 +25,9 @@ from ezaigent.hooks.patience import Patience
 from ezaigent.hooks.posting import TIMEOUT, Answer, Post
 from ezaigent.hooks.queries import Due, Line
 from ezaigent.store import Connection, Database, EventLog, emit
+
+if TYPE_CHECKING:
+    from aiohttp.abc import AbstractResolver
 
 log = structlog.get_logger(__name__)
 

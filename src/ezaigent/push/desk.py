@@ -5,8 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Sequence
-
-from aiohttp.abc import AbstractResolver
+from typing import TYPE_CHECKING
 
 from ezaigent.core.errors import ConflictError, NotFoundError
 from ezaigent.core.outside import Inside
@@ -16,6 +15,9 @@ from ezaigent.push.keys import push_key
 from ezaigent.push.models import Browser, NoteKind, Outcome, Subscription
 from ezaigent.push.notes import Note
 from ezaigent.store import Connection, Database
+
+if TYPE_CHECKING:
+    from aiohttp.abc import AbstractResolver
 
 
 class Notifications:

@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import asyncio
 import re
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import urlsplit
-
-from aiohttp.abc import AbstractResolver
 
 from ezaigent.core.errors import UsageError
 from ezaigent.core.outside import Inside, read_target
 from ezaigent.hooks import Post
 from ezaigent.push.keys import PushKey, decoded
 from ezaigent.push.models import Browser
+
+if TYPE_CHECKING:
+    from aiohttp.abc import AbstractResolver
 
 TTL: Final = 24 * 3600
 """Seconds that a push service keeps a notification for a browser that is away."""

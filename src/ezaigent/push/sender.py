@@ -10,10 +10,9 @@ import asyncio
 import contextlib
 import hashlib
 from collections.abc import Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import structlog
-from aiohttp.abc import AbstractResolver
 
 from ezaigent.core.errors import EzAigentError, UnavailableError
 from ezaigent.core.events import Event
@@ -25,6 +24,9 @@ from ezaigent.push.keys import PushKey, push_key
 from ezaigent.push.models import Browser
 from ezaigent.push.notes import KINDS, Note, grouped, note_of
 from ezaigent.store import Connection, Database, EventLog, now
+
+if TYPE_CHECKING:
+    from aiohttp.abc import AbstractResolver
 
 log = structlog.get_logger(__name__)
 

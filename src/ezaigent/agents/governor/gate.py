@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
+from ezaigent.agents.heard import Heard
 from ezaigent.agents.provider_failure import ProviderFailure
-from ezaigent.agents.transport import Heard
 
 
 @dataclass(frozen=True, slots=True)

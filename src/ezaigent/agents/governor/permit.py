@@ -11,8 +11,8 @@ from ezaigent.agents.governor.accounts import Account
 from ezaigent.agents.governor.headers import read_limits
 from ezaigent.agents.governor.pace import SAFETY, Pace, paces
 from ezaigent.agents.governor.standing import Go, Pause
+from ezaigent.agents.heard import Heard
 from ezaigent.agents.provider_failure import ProviderFailure
-from ezaigent.agents.transport import Heard
 from ezaigent.live import Draw, Drawn
 
 if TYPE_CHECKING:

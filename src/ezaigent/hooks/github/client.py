@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 from urllib.parse import quote, urlsplit
 
-import aiohttp
 import orjson
 
 from ezaigent.core.errors import UnavailableError
+
+if TYPE_CHECKING:
+    import aiohttp
 
 _TIMEOUT: Final = 20.0
 """Seconds for one request."""
@@ -44,6 +46,8 @@ class GitHub:
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
+        import aiohttp  # slow to load, and most fleets have nothing to do with GitHub
+
         self._session = aiohttp.ClientSession(
             timeout=aiohttp.ClientTimeout(total=_TIMEOUT),
             headers={
@@ -108,6 +112,8 @@ class GitHub:
         return str((await self._ask("POST", f"/repos/{repository}/pulls", given)).get("html_url", ""))
 
     async def _ask(self, verb: str, path: str, given: dict[str, Any] | None = None) -> Any:
+        import aiohttp
+
         assert self._session is not None
         data = None if given is None else orjson.dumps(given)
         headers = {} if data is None else {"Content-Type": "application/json"}
