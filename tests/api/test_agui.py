@@ -24,7 +24,7 @@ from ezaigent.chat import AgentFacts
 from ezaigent.cli.demo import build
 from ezaigent.core.errors import StoreUnavailable
 from ezaigent.store import NewEvent, emit_many
-from ezaigent.tasks import NewTask, Slot
+from ezaigent.tasks import NewTask, Slot, pending_messages
 
 FRONT: Final = Path(__file__).parent / "agui"
 AGUI: Final = "/api/v1/agui"
@@ -378,6 +378,38 @@ async def test_a_run_that_waits_for_an_answer_shows_life_while_others_are_busy(
             if line == ": still here":
                 there.clear()  # it has no task any more: nobody will answer
     assert "RUN_FINISHED" in [line for line in found if line][-1]
+
+
+async def test_a_message_to_everyone_is_an_interrupt_that_names_whom_it_reaches(
+    served: Inside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ezaigent.api.agui.HEARTBEAT", 0.5)
+    task = await served.fleet.services.queue.submit(NewTask(prompt="Do it.", repo="/srv/shop"))
+    there = [AgentFacts(name="claude-1", profile="claude", status="active", task_id=task.id)]
+
+    async def agents(_: object) -> list[AgentFacts]:
+        return there
+
+    monkeypatch.setattr("ezaigent.wiring.conversing.ServicesDoor.agents", agents)
+
+    async def waiting() -> list[str]:
+        found = await served.db.read(lambda conn: pending_messages(conn, agent="claude-1", task_id=task.id))
+        return [one.text for one in found]
+
+    asked = (await stream(served, says("/tell all use tabs")))[-1]
+    [card] = asked.outcome.interrupts
+    assert card.message == "tell everyone: use tabs"
+    assert card.metadata == {"touches": ["claude-1"]}
+    assert await waiting() == []
+    resume = [{"interruptId": card.id, "status": "resolved", "payload": {"approved": True}}]
+    running = asyncio.create_task(stream(served, {"resume": resume}))
+
+    async def told() -> bool:
+        return await waiting() == ["use tabs"]
+
+    await until(told, within=30, what="the message waits for the agent")
+    there.clear()  # it has no task any more: nobody will answer
+    assert (await running)[-1].result["data"] == {"agents": ["claude-1"]}
 
 
 async def test_a_run_outlives_a_store_that_cannot_tell_for_a_moment(

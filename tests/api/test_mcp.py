@@ -155,6 +155,7 @@ async def test_the_tools_say_what_they_do(served: Inside, mode: str) -> None:
         assert hints.destructive_hint is (name in {"cancel_task", "scale"})
         assert tool.description
         assert tool.input_schema["additionalProperties"] is False
+    assert "ask the person before you write to several" in (tools["message_agent"].description or "")
 
 
 @pytest.mark.sandbox

@@ -6,7 +6,7 @@ import pytest
 from tests.chat.talk import Talk
 
 from ezaigent.store import Sql
-from ezaigent.tasks import State
+from ezaigent.tasks import State, pending_messages
 
 
 async def test_pausing_all_but_one_shows_whom_it_touches_and_waits_for_a_yes(talk: Talk) -> None:
@@ -138,6 +138,54 @@ async def test_draining_many_is_asked_for(talk: Talk) -> None:
     assert (await talk("/drain claude")).confirmation is not None
     await talk("yes")
     assert talk.door.drained == ["claude-1", "claude-2"]
+
+
+@pytest.mark.parametrize("said", ["/tell all use tabs", "tell everyone to use tabs", "@all use tabs"])
+@pytest.mark.parametrize("at_work", [("claude-1",), ("claude-1", "gpt-1")])
+async def test_a_message_to_everyone_is_asked_for_with_those_whom_it_reaches(
+    talk: Talk, said: str, at_work: tuple[str, ...]
+) -> None:
+    claims = [(await talk.task(), await talk.begin(name)) for name in at_work]
+
+    async def told() -> list[str]:
+        waiting = [
+            await talk.db.read(lambda conn, one=claim: pending_messages(conn, agent=one.agent, task_id=one.task.id))
+            for _, claim in claims
+        ]
+        return [one.text for found in waiting for one in found]
+
+    asked = await talk(said)
+    assert asked.confirmation is not None
+    assert asked.confirmation.understood == "tell everyone: use tabs"
+    assert asked.confirmation.touches == at_work
+    assert f"it touches {len(at_work)}: {', '.join(at_work)}" in asked.text
+    assert (await talk("no")).ok
+    assert await told() == []
+    await talk(said)
+    done = await talk("yes")
+    assert done.data == {"agents": list(at_work)}
+    assert await told() == ["use tabs"] * len(at_work)
+    assert not (await talk("yes")).ok
+
+
+async def test_a_message_to_several_is_asked_for_and_one_to_a_single_agent_is_not(talk: Talk) -> None:
+    for name in ("claude-1", "claude-2", "gpt-1"):
+        await talk.task()
+        await talk.begin(name)
+    several = await talk("/tell claude use tabs")
+    assert several.confirmation is not None
+    assert several.confirmation.touches == ("claude-1", "claude-2")
+    assert (await talk("/tell gpt use tabs")).data == {"agents": ["gpt-1"]}
+    assert (await talk("@gpt-1 use tabs")).confirmation is None
+
+
+@pytest.mark.parametrize("said", ["/tell all use tabs", "tell everyone to use tabs"])
+async def test_where_nobody_is_at_work_it_is_said_without_asking(talk: Talk, said: str) -> None:
+    answer = await talk(said)
+    assert not answer.ok
+    assert answer.confirmation is None
+    assert answer.text == "nobody is at work now; say it in the prompt of the next task"
+    assert not (await talk("yes")).ok
 
 
 async def test_who_may_only_look_changes_nothing(talk: Talk) -> None:

@@ -15,7 +15,7 @@ from playwright.sync_api import Browser, Page, expect
 from tests.web.conftest import Site, kill, sited
 from tests.web.looking import faults
 
-from ezaigent.testing import ModelServer, Reply, ToolCall, from_steps
+from ezaigent.testing import Conversation, ModelServer, Reply, ToolCall, Turn, from_steps
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -137,21 +137,65 @@ def test_a_line_for_every_agent_at_work_and_a_lost_connection(site: Site) -> Non
     page.get_by_role("button", name="Send").click()
     messages = page.get_by_role("region", name="Messages")
     expect(messages).to_contain_text("/tell all Mind the tests.")
+    expect(messages).to_contain_text("nobody is at work now")
+    expect(page.get_by_role("region", name="Shall it be done?")).to_have_count(0)
     kill(site.process)
     expect(page.locator("[data-away]")).to_be_visible(timeout=15_000)
     page.get_by_role("textbox", name="To every agent at work").fill("Anybody?")
     expect(page.get_by_role("button", name="Send")).to_be_disabled()
 
 
+def test_a_line_for_every_agent_at_work_asks_on_a_card_that_names_them(
+    tmp_path: Path, browser: Browser, built: None
+) -> None:
+    told = threading.Event()
+
+    async def script(turn: Turn, conversation: Conversation) -> Reply:
+        """Think until the message was sent."""
+        await asyncio.to_thread(told.wait, 120)
+        return Reply(text="All done.")
+
+    with served(ModelServer(script)) as url, sited(tmp_path, browser, **with_model(url)) as site:
+        page = opened(site)
+        other = site.page()
+        other.goto(f"{site.url}/#/tasks")
+        expect(other.locator("[data-connection]")).to_have_attribute("data-connection", "live")
+        site.submit(other, "Look at the files")
+        page.goto(f"{site.url}/#/chat?with=gpt-1")
+        expect(page.get_by_role("region", name="Profile of gpt-1")).to_contain_text("active", timeout=60_000)
+        page.goto(f"{site.url}/#/chat")
+        page.get_by_label("to every agent at work").check()
+        page.get_by_role("textbox", name="To every agent at work").fill("Mind the tests.")
+        page.get_by_role("button", name="Send").click()
+        card = page.get_by_role("region", name="Shall it be done?")
+        expect(card).to_contain_text("tell everyone: Mind the tests.")
+        expect(card).to_contain_text("Touches gpt-1")
+        messages = page.get_by_role("region", name="Messages")
+        expect(messages).not_to_contain_text("told gpt-1")
+        card.get_by_role("button", name="Yes, do it").click()
+        expect(messages).to_contain_text("told gpt-1: read before the next model request")
+        told.set()
+        expect(messages).to_contain_text("All done.", timeout=60_000)
+        assert site.problems == []
+
+
+def with_model(url: str) -> dict[str, str]:
+    """Return what makes a fleet of one agent whose model is served there."""
+    return {
+        "EZAIGENT_PROVIDERS__OPENAI__BASE_URL": f"{url}/openai/v1",
+        "OPENAI_API_KEY": "test-key",
+        "EZAIGENT_FLEET__POOLS": '{"gpt": 1}',
+    }
+
+
 @contextmanager
-def slow_model() -> Generator[str]:
-    """Serve, from a thread, a model that speaks slowly; yield its address."""
-    steps = [Reply(text=WORDS, tool_calls=(ToolCall("list_files", {}),)), "All done."]
+def served(server: ModelServer) -> Generator[str]:
+    """Serve models from a thread; yield their address."""
     ready, over = threading.Event(), threading.Event()
     found: list[str] = []
 
     async def serve() -> None:
-        async with ModelServer(from_steps(steps), chunk_delay=0.1, latency=0.3) as models:
+        async with server as models:
             found.append(models.url)
             ready.set()
             await asyncio.to_thread(over.wait)
@@ -167,29 +211,25 @@ def slow_model() -> Generator[str]:
 
 
 def test_an_agent_is_read_while_its_model_speaks(tmp_path: Path, browser: Browser, built: None) -> None:
-    with slow_model() as url:
-        given = {
-            "EZAIGENT_PROVIDERS__OPENAI__BASE_URL": f"{url}/openai/v1",
-            "OPENAI_API_KEY": "test-key",
-            "EZAIGENT_FLEET__POOLS": '{"gpt": 1}',
-        }
-        with sited(tmp_path, browser, **given) as site:
-            page = site.set_up()
-            page.goto(f"{site.url}/#/chat?with=gpt-1")
-            expect(page.get_by_role("region", name="Profile of gpt-1")).to_contain_text("idle")
-            other = site.page()
-            other.goto(f"{site.url}/#/tasks")
-            expect(other.locator("[data-connection]")).to_have_attribute("data-connection", "live")
-            task = site.submit(other, "Look at the files")
-            saying = page.locator("[data-saying]")
-            expect(saying).to_contain_text("First I look at the files, and then", timeout=60_000)
-            expect(saying).not_to_contain_text(WORDS)
-            other.goto(f"{site.url}/#/tasks/{task}?part=log")
-            expect(other.get_by_role("region", name="What gpt-1 is saying")).to_contain_text("look again")
-            expect(saying).to_have_count(0, timeout=60_000)
-            expect(other.get_by_role("table", name="Log of the task")).to_contain_text("task.done", timeout=60_000)
-            metrics = page.evaluate("fetch('/metrics').then((answer) => answer.text())")
-            streams = re.search(r"^ezaigent_event_streams(?:_open)? (\d+)", metrics, re.MULTILINE)
-            assert streams
-            assert int(streams[1]) == 1, "the browser still has one connection"
-            assert site.problems == []
+    steps = [Reply(text=WORDS, tool_calls=(ToolCall("list_files", {}),)), "All done."]
+    models = ModelServer(from_steps(steps), chunk_delay=0.1, latency=0.3)
+    with served(models) as url, sited(tmp_path, browser, **with_model(url)) as site:
+        page = site.set_up()
+        page.goto(f"{site.url}/#/chat?with=gpt-1")
+        expect(page.get_by_role("region", name="Profile of gpt-1")).to_contain_text("idle")
+        other = site.page()
+        other.goto(f"{site.url}/#/tasks")
+        expect(other.locator("[data-connection]")).to_have_attribute("data-connection", "live")
+        task = site.submit(other, "Look at the files")
+        saying = page.locator("[data-saying]")
+        expect(saying).to_contain_text("First I look at the files, and then", timeout=60_000)
+        expect(saying).not_to_contain_text(WORDS)
+        other.goto(f"{site.url}/#/tasks/{task}?part=log")
+        expect(other.get_by_role("region", name="What gpt-1 is saying")).to_contain_text("look again")
+        expect(saying).to_have_count(0, timeout=60_000)
+        expect(other.get_by_role("table", name="Log of the task")).to_contain_text("task.done", timeout=60_000)
+        metrics = page.evaluate("fetch('/metrics').then((answer) => answer.text())")
+        streams = re.search(r"^ezaigent_event_streams(?:_open)? (\d+)", metrics, re.MULTILINE)
+        assert streams
+        assert int(streams[1]) == 1, "the browser still has one connection"
+        assert site.problems == []

@@ -37,7 +37,7 @@ class ChatLine(Given):
     """A line for the fleet or an agent."""
 
     text: Annotated[Text, Field(min_length=1, max_length=20_000)]
-    """A slash command, a sentence, or words for the agent; ``/tell all TEXT`` reaches every agent at work."""
+    """A slash command, a sentence, or words for the agent; ``/tell all TEXT`` asks and reaches every agent at work."""
     to: Line = FLEET
     """``fleet``, or an agent."""
     repo: Line | None = None

@@ -97,8 +97,9 @@ class Carrier:
     ) -> Ready:
         """Resolve a command: full ids, names of agents, the repository. Raises ``UsageError`` where it cannot be.
 
-        What is destructive or touches many is asked for; a slash command that says exactly whom it means, and that
-        can be taken back, is not. What was guessed, or read by a model, is always asked for.
+        What is destructive or touches many is asked for, a message to everyone too when only one is at work; a slash
+        command that says exactly whom it means, and that can be taken back, is not. What was guessed, or read by a
+        model, is always asked for.
         """
         unsure, sentence = guessed or source == "model", source != "slash"
         match command:
@@ -201,9 +202,11 @@ class Carrier:
         if isinstance(command, Tell):
             agents = [agent for agent in agents if agent.task_id]
             if not agents:
-                raise ConflictError(f"{wordings.named(command)} has no task now; say it in the prompt of the next one")
+                raise ConflictError(f"{wordings.idle(command)} now; say it in the prompt of the next task")
         names = tuple(agent.name for agent in agents)
-        many = len(names) != 1 and (sentence or isinstance(command, Drain))
+        many = len(names) != 1 and (sentence or isinstance(command, Drain | Tell))
+        if isinstance(command, Tell) and EVERYONE in command.targets:  # who that is now, the card says
+            many = True
         return Ready(command=command, understood=wordings.understood(command), touches=names, ask=unsure or many)
 
     async def _tell(self, command: Tell, touched: Sequence[str]) -> Done:

@@ -61,7 +61,7 @@ GRAMMAR: Final = (
     Usage("pause", "/pause [AGENT|PROFILE|all] [except AGENT]", "no new tasks, no further steps"),
     Usage("start", "/start [AGENT|PROFILE|all] [except AGENT]", "let paused agents go on"),
     Usage("drain", "/drain AGENT|PROFILE|all", "finish the present task, take no more"),
-    Usage("tell", "/tell AGENT|PROFILE|all TEXT", "write to agents; also: @AGENT TEXT"),
+    Usage("tell", "/tell AGENT|PROFILE|all TEXT", "write to agents at work (asks for several); also: @AGENT TEXT"),
     Usage("cancel", "/cancel ID", "cancel a task (asks)"),
     Usage("retry", "/retry ID", "queue a task again"),
     Usage("approve", "/approve ID", "accept a change in review"),

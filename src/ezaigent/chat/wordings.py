@@ -66,6 +66,13 @@ def named(command: Steer | Tell) -> str:
     return f"{_names(command.targets)}{_except(command.excepted)}"
 
 
+def idle(command: Tell) -> str:
+    """Return that none of those a message is for has a task."""
+    if EVERYONE in command.targets:
+        return f"nobody{_except(command.excepted)} is at work"
+    return f"{named(command)} has no task"
+
+
 def _names(names: Sequence[str]) -> str:
     return "everyone" if EVERYONE in names else " and ".join(names)
 

@@ -144,7 +144,10 @@ async def _get_diff(on: Stage, caller: Principal, given: DiffPart) -> Patch:
 
 
 async def _message_agent(on: Stage, caller: Principal, given: Words) -> Steered:
-    """Write to agents that work on a task; they read it before their next model request."""
+    """Write to agents that work on a task; they read it before their next model request.
+
+    A profile or `all` reaches every one of them at work: ask the person before you write to several.
+    """
     return await agents.message_agent(given.agent, AgentMessage(text=given.text), on, caller)
 
 
