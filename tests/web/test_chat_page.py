@@ -223,9 +223,11 @@ def test_an_agent_is_read_while_its_model_speaks(tmp_path: Path, browser: Browse
         task = site.submit(other, "Look at the files")
         saying = page.locator("[data-saying]")
         expect(saying).to_contain_text("First I look at the files, and then", timeout=60_000)
+        models.chunk_delay = 2.0  # it speaks on until all of this was seen, however slow the machine is
         expect(saying).not_to_contain_text(WORDS)
         other.goto(f"{site.url}/#/tasks/{task}?part=log")
         expect(other.get_by_role("region", name="What gpt-1 is saying")).to_contain_text("look again")
+        models.chunk_delay = 0.01
         expect(saying).to_have_count(0, timeout=60_000)
         expect(other.get_by_role("table", name="Log of the task")).to_contain_text("task.done", timeout=60_000)
         metrics = page.evaluate("fetch('/metrics').then((answer) => answer.text())")

@@ -183,14 +183,13 @@ class Exchange:
                 middle = len(events) // 2
                 events, good = list(events), False
                 events[middle] = events[middle].rstrip()[:-2] + b"\n\n"
-        pause = self._server.chunk_delay
-        if pause <= 0:
+        if self._server.chunk_delay <= 0:
             return await self._whole(b"".join(events), kind, headers, good=good)
         response = web.StreamResponse(headers={**headers, "content-type": kind})
         await response.prepare(self._request)
         for event in events:
             await response.write(event)
-            await asyncio.sleep(pause)
+            await asyncio.sleep(self._server.chunk_delay)
         await response.write_eof()
         self._close_record(good=good)
         return response

@@ -48,7 +48,7 @@ class ModelServer:
     ) -> None:
         """Prepare a server; nothing listens before :meth:`start`.
 
-        ``latency`` is the seconds before the first byte, ``chunk_delay`` those after each event of a stream.
+        ``latency`` is the seconds before the first byte, ``chunk_delay`` those after each event of a stream, now.
         ``require_key`` refuses requests without an API key. ``keep_turns`` normalised requests stay in :attr:`turns`.
         """
         self.script = script
