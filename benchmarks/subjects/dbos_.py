@@ -15,7 +15,7 @@ from dbos import DBOS, DBOSConfig
 from benchmarks.subjects import marks, roles
 
 QUEUE = "bench"
-TUNED = {"polling_interval_sec": 0.01, "worker_concurrency": 200} if os.environ.get("BENCH_TUNED") else {}
+TUNED = {"polling_interval_sec": 0.01, "worker_concurrency": 100} if os.environ.get("BENCH_TUNED") else {}
 
 
 @DBOS.workflow()

@@ -1,8 +1,7 @@
-"""Ez Aigent's own queue: a worker of two hundred agents whose tasks do nothing.
+"""Ez Aigent's own queue: a worker of a hundred agents whose tasks do nothing.
 
-Each hundred is a crew, which claims for all of its agents at once and finishes all of them at once; one crew claims
-while the other finishes. So it holds two hundred tasks at most, as taskiq does, which runs a hundred and has fetched a
-hundred.
+It claims for all of them at once and finishes all of them at once: never more than a hundred tasks at a time, which is
+what the peers are given, too.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from ezaigent.live import LiveBus, open_bus
 from ezaigent.store import Database
 from ezaigent.tasks import NewTask, Slot, TaskQueue, bell
 
-CREW = 100
+AGENTS = 100
 TASK = NewTask(prompt=roles.PAYLOAD, repo="/srv/repositories/example")
 WORKER = f"worker-{os.getpid()}"
 
@@ -39,15 +38,8 @@ async def opened() -> AsyncGenerator[tuple[TaskQueue, LiveBus], None]:
 
 
 async def work(queue: TaskQueue, bus: LiveBus, *, count_begun: bool) -> None:
-    """Let two crews work until the worker is stopped."""
-    async with asyncio.TaskGroup() as crews:
-        for name in ("a", "b"):
-            crews.create_task(crew(queue, bus, name, count_begun=count_begun))
-
-
-async def crew(queue: TaskQueue, bus: LiveBus, name: str, *, count_begun: bool) -> None:
     """Claim for every agent at once, finish all that was claimed at once, wait for the bell when there is nothing."""
-    slots = [Slot(agent=f"{WORKER}-{name}-{number}", profile="mechanic") for number in range(CREW)]
+    slots = [Slot(agent=f"{WORKER}-{number}", profile="mechanic") for number in range(AGENTS)]
     while True:
         claims = await queue.claim(WORKER, slots)
         if not claims:
