@@ -11,16 +11,18 @@ from ezaigent.store.database import Database, Subscription, now
 from ezaigent.store.events import EventLog, NewEvent, ToldInsert, emit, emit_many
 from ezaigent.store.migrate import HEAD as SCHEMA
 from ezaigent.store.migrate import current as schema_of
-from ezaigent.store.sql import BulkInsert, BulkUpdate, Sql
+from ezaigent.store.sql import Bulk, BulkInsert, BulkUpdate, Rows, Sql
 
 __all__ = [
     "SCHEMA",
+    "Bulk",
     "BulkInsert",
     "BulkUpdate",
     "Connection",
     "Database",
     "EventLog",
     "NewEvent",
+    "Rows",
     "Sql",
     "Subscription",
     "ToldInsert",

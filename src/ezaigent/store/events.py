@@ -14,13 +14,14 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import orjson
 from sqlalchemy import Connection
 
 from ezaigent.core.events import KINDS, Event
-from ezaigent.store.sql import BulkInsert, Sql, records, recordset
+from ezaigent.store.sql import Bulk, BulkInsert, Rows, Sql, records, recordset
 from ezaigent.store.tables import events
 
 if TYPE_CHECKING:
@@ -52,14 +53,21 @@ _DRAW: Final = f"""SELECT nextval('events_seq_seq'), coalesce(at, extract(epoch 
     {", ".join(_COLUMNS[1:])}"""  # noqa: S608 - our own columns
 _ORDERED: Final = f"(SELECT * FROM {recordset(events, _COLUMNS, place='place')} ORDER BY place) AS ordered"  # noqa: S608
 _INTO: Final = f"INSERT INTO events (seq, {', '.join(_COLUMNS)})"
-_write_more = Sql(postgresql=f"{_INTO} {_DRAW} FROM {_ORDERED}")
 # The lock is a row of the join, so it is held before the first number is drawn.
 _FLOOR_CTE: Final = f"""floor AS MATERIALIZED (
     SELECT pg_advisory_xact_lock_shared(
         {_LOCK_SPACE} | CASE WHEN is_called THEN last_value ELSE last_value - 1 END)
     FROM events_seq_seq)"""  # noqa: S608 - constants
 _FROM_TOLD: Final = f"FROM floor CROSS JOIN told CROSS JOIN {_ORDERED}"
-_write_first = Sql(postgresql=f"WITH {_FLOOR_CTE} {_INTO} {_DRAW} FROM floor CROSS JOIN {_ORDERED}")
+
+
+@cache
+def _writing(along: tuple[Bulk, ...], *, first: bool) -> Sql:
+    """Return PostgreSQL's statement for events, the first of a transaction or more, and what is written along."""
+    parts = [f"along{place} AS ({bulk.postgresql(f'${place}')})" for place, bulk in enumerate(along, 2)]
+    parts += [_FLOOR_CTE] * first
+    head = f"WITH {', '.join(parts)}" if parts else ""
+    return Sql(postgresql=f"{head} {_INTO} {_DRAW} FROM {'floor CROSS JOIN ' * first}{_ORDERED}")
 
 
 def emit(
@@ -75,8 +83,15 @@ def emit(
     emit_many(conn, [NewEvent(kind, task_id, run_id, agent, data or {})])
 
 
-def emit_many(conn: Connection, rows: Sequence[NewEvent]) -> None:
-    """Write events, in this order, in the caller's transaction; each kind must be listed in ``KINDS``."""
+def emit_many(conn: Connection, rows: Sequence[NewEvent], along: Sequence[tuple[Bulk, Rows]] = ()) -> None:
+    """Write events, in this order, in the caller's transaction; each kind must be listed in ``KINDS``.
+
+    What they tell of may be written ``along`` with them, each table once: on PostgreSQL in the same statement.
+    """
+    along = [(bulk, given) for bulk, given in along if given]
+    if conn.dialect.name == "sqlite" or not rows:
+        for bulk, given in along:
+            bulk(conn, given)
     if not rows:
         return
     values = _values(rows)
@@ -86,10 +101,10 @@ def emit_many(conn: Connection, rows: Sequence[NewEvent]) -> None:
         _insert(conn, [(clock, *value[1:]) if value[0] is None else value for value in values])
         return
     present = conn.get_transaction()
-    if present is not None and conn.info.get(_FLOOR) is present:
-        _write_more.run(conn, records(_COLUMNS, values))
-    else:
-        _write_first.run(conn, records(_COLUMNS, values))
+    first = present is None or conn.info.get(_FLOOR) is not present
+    given = [records(bulk.columns, rows) for bulk, rows in along]
+    _writing(tuple(bulk for bulk, _ in along), first=first).run(conn, records(_COLUMNS, values), *given)
+    if first:
         conn.info[_FLOOR] = present
 
 

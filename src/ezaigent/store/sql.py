@@ -6,8 +6,8 @@ The toolkit keeps the connections and their transactions; a statement goes to th
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import orjson
 from sqlalchemy import Connection, Table
@@ -64,52 +64,63 @@ class Sql:
         return cursor
 
 
-class BulkInsert:
-    """Insert many rows of ``columns`` in one call: ``executemany`` on SQLite, one JSON text on PostgreSQL."""
+Rows: TypeAlias = Sequence[tuple[Any, ...]]
 
-    def __init__(self, table: Table, columns: Sequence[str], *, on_conflict: str = "") -> None:
-        """Prepare for ``table``; ``on_conflict`` is the tail of the statement, such as ``ON CONFLICT DO NOTHING``."""
-        names = ", ".join(f'"{name}"' for name in columns)
-        marks = ", ".join("?" * len(columns))
-        head = f'INSERT INTO "{table.name}" ({names})'
-        self._sqlite = f"{head} VALUES ({marks}) {on_conflict}"
-        self._postgresql = f"{head} SELECT * FROM {recordset(table, columns)} {on_conflict}"  # noqa: S608 - our tables
-        self._columns = tuple(columns)
 
-    def __call__(self, conn: Connection, rows: Sequence[tuple[Any, ...]]) -> int:
-        """Insert ``rows``, each with a value per column; return how many were inserted."""
+class Bulk:
+    """One statement for many rows: ``executemany`` on SQLite, one JSON text on PostgreSQL."""
+
+    def __init__(self, columns: Sequence[str], sqlite: str, postgresql: Callable[[str], str]) -> None:
+        """``postgresql`` gives the statement for the rows that a recordset of the placeholder named to it yields."""
+        self.columns = tuple(columns)
+        self.postgresql = postgresql
+        self._sqlite = sqlite
+        self._alone = postgresql("$1")
+
+    def __call__(self, conn: Connection, rows: Rows) -> int:
+        """Write ``rows``, each with a value per column; return how many were written."""
         if not rows:
             return 0
         cursor = conn.connection.cursor()
         if conn.dialect.name == "sqlite":
             cursor.executemany(self._sqlite, rows)
         else:
-            cursor.execute(self._postgresql, (records(self._columns, rows),))
+            cursor.execute(self._alone, (records(self.columns, rows),))
         return int(cursor.rowcount)
 
 
-class BulkUpdate:
-    """Set ``columns`` of many rows, found by ``key``, in one call. Each row is the key's value, then the columns'."""
+class BulkInsert(Bulk):
+    """Insert many rows of ``columns`` in one call."""
+
+    def __init__(self, table: Table, columns: Sequence[str], *, on_conflict: str = "") -> None:
+        """Prepare for ``table``; ``on_conflict`` is the tail of the statement, such as ``ON CONFLICT DO NOTHING``."""
+        names = ", ".join(f'"{name}"' for name in columns)
+        marks = ", ".join("?" * len(columns))
+        head = f'INSERT INTO "{table.name}" ({names})'
+
+        def postgresql(given: str) -> str:
+            return f"{head} SELECT * FROM {recordset(table, columns, given)} {on_conflict}"  # noqa: S608 - our tables
+
+        super().__init__(columns, f"{head} VALUES ({marks}) {on_conflict}", postgresql)
+
+
+class BulkUpdate(Bulk):
+    """Set ``columns`` of many rows, found by ``key``, in one call. Each row is the key's value, then the columns'.
+
+    A key that is not there changes nothing.
+    """
 
     def __init__(self, table: Table, key: str, columns: Sequence[str]) -> None:
         """Prepare for ``table``."""
         head = f'UPDATE "{table.name}" SET'
         places = ", ".join(f'"{name}" = ?{index}' for index, name in enumerate(columns, 2))
-        self._sqlite = f'{head} {places} WHERE "{key}" = ?1'
         values = ", ".join(f'"{name}" = given."{name}"' for name in columns)
-        source = recordset(table, (key, *columns))
-        self._postgresql = f'{head} {values} FROM {source} WHERE "{table.name}"."{key}" = given."{key}"'
-        self._columns = (key, *columns)
 
-    def __call__(self, conn: Connection, rows: Sequence[tuple[Any, ...]]) -> None:
-        """Update ``rows``; a key that is not there changes nothing."""
-        if not rows:
-            return
-        cursor = conn.connection.cursor()
-        if conn.dialect.name == "sqlite":
-            cursor.executemany(self._sqlite, rows)
-        else:
-            cursor.execute(self._postgresql, (records(self._columns, rows),))
+        def postgresql(given: str) -> str:
+            source = recordset(table, (key, *columns), given)
+            return f'{head} {values} FROM {source} WHERE "{table.name}"."{key}" = given."{key}"'
+
+        super().__init__((key, *columns), f'{head} {places} WHERE "{key}" = ?1', postgresql)
 
 
 _TYPES: Final = {
@@ -122,18 +133,18 @@ _TYPES: Final = {
 }
 
 
-def recordset(table: Table, columns: Sequence[str], *, place: str = "") -> str:
-    """Return PostgreSQL's rows of the JSON text in ``$1``, as ``given``; ``place`` names a column that counts them.
+def recordset(table: Table, columns: Sequence[str], given: str = "$1", *, place: str = "") -> str:
+    """Return PostgreSQL's rows of the JSON text ``given``, as ``given``; ``place`` names a column that counts them.
 
     One text is encoded, sent and taken apart faster than an array for each column.
     """
     typed = ", ".join(f'"{name}" {_TYPES[str(table.c[name].type)]}' for name in columns)
     if not place:
-        return f"json_to_recordset($1::json) AS given({typed})"
+        return f"json_to_recordset({given}::json) AS given({typed})"
     names = ", ".join(f'"{name}"' for name in (*columns, place))
-    return f"ROWS FROM (json_to_recordset($1::json) AS ({typed})) WITH ORDINALITY AS given({names})"
+    return f"ROWS FROM (json_to_recordset({given}::json) AS ({typed})) WITH ORDINALITY AS given({names})"
 
 
-def records(columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> str:
+def records(columns: Sequence[str], rows: Rows) -> str:
     """Return rows as the JSON text that ``recordset`` reads."""
     return orjson.dumps([dict(zip(columns, row, strict=True)) for row in rows]).decode()

@@ -208,14 +208,9 @@ def _take(
         claims.append(as_claim(row, profile=slot.profile, resumed=resumed, alone=alone))
         if row.guarded:
             order.note(row)
-    queries.save(conn, touched)
-    queries.end_runs(conn, ended)
     events += holding.free(conn, touched, now, wait=False)[1]
-    queries.insert_runs(
-        conn,
-        [(c.run_id, c.task.id, c.task.session, c.fence, c.agent, c.profile, worker, now) for c in claims],
-    )
-    emit_many(conn, events)
+    entered = [(c.run_id, c.task.id, c.task.session, c.fence, c.agent, c.profile, worker, now) for c in claims]
+    emit_many(conn, events, [queries.saving(touched), queries.ending(ended), queries.entering(entered)])
     return claims
 
 

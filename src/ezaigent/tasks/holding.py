@@ -115,25 +115,26 @@ def first_of(conn: Connection, row: FullRow, fresh: float) -> Peer | None:
 
 
 def free(
-    conn: Connection, ended: Iterable[TaskRow], at: float, *, wait: bool = True
+    conn: Connection, ended: Iterable[TaskRow], at: float, *, wait: bool = True, met: Collection[str] = ()
 ) -> tuple[list[TaskRow], list[NewEvent]]:
     """Let those go on that were held by tasks which are in nobody's way any more; they are judged again when claimed.
 
     ``wait`` says whether to wait for rows that another transaction has locked; else they are left for ``let_pass``.
+    ``met`` are tasks whose end meets needs, and is not written yet.
     """
     gone = [row.id for row in ended if row.guarded and not active(row.state, row.held_by)]
-    return free_from(conn, gone, at, "has ended", wait=wait) if gone else ([], [])
+    return free_from(conn, gone, at, "has ended", wait=wait, met=met) if gone else ([], [])
 
 
 def free_from(
-    conn: Connection, first: Sequence[str], at: float, why: str, *, wait: bool = True
+    conn: Connection, first: Sequence[str], at: float, why: str, *, wait: bool = True, met: Collection[str] = ()
 ) -> tuple[list[TaskRow], list[NewEvent]]:
     """Let those go on that were held by one of the tasks ``first``."""
     woken: list[TaskRow] = []
     events: list[NewEvent] = []
     while first:
         ids = [row[0] for row in (_held if wait else _held_free).all(conn, list(first))]
-        ready, said, first = _go_on(conn, ids, at, why) if ids else ([], [], [])
+        ready, said, first = _go_on(conn, ids, at, why, met) if ids else ([], [], [])
         woken += ready
         events += said
     return woken, events
@@ -146,11 +147,11 @@ def free_one(conn: Connection, task_id: str, at: float, why: str) -> list[NewEve
 
 
 def _go_on(
-    conn: Connection, ids: Sequence[str], at: float, why: str
+    conn: Connection, ids: Sequence[str], at: float, why: str, met: Collection[str] = ()
 ) -> tuple[list[TaskRow], list[NewEvent], list[str]]:
     """Return the tasks that are claimable again, the events, and those that wait for their needs now."""
     rows = queries.load(conn, ids)[1]
-    unmet = queries.unmet(conn, ids)
+    unmet = queries.unmet(conn, ids, met)
     woken: list[TaskRow] = []
     events: list[NewEvent] = []
     for row in rows.values():

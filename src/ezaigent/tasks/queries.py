@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 import orjson
 
 from ezaigent.core.errors import StaleFence
-from ezaigent.store import BulkInsert, BulkUpdate, Connection, Sql, tables
+from ezaigent.store import Bulk, BulkInsert, BulkUpdate, Connection, Rows, Sql, tables
 from ezaigent.tasks.models import Message
 from ezaigent.tasks.rows import ALL_COLUMNS, COLUMNS, MUTABLE, STORED, FullRow, TaskRow, all_values, mutable_values
 
@@ -49,7 +49,6 @@ _list_states = Sql(
     ORDER BY id DESC LIMIT $3"""
 )
 _insert_tasks = BulkInsert(tables.tasks, STORED, on_conflict="ON CONFLICT (key) WHERE key IS NOT NULL DO NOTHING")
-_save_held = BulkUpdate(tables.tasks, "id", ("held_by",))
 
 
 @cache
@@ -74,15 +73,19 @@ def load_free(conn: Connection, ids: Collection[str]) -> tuple[float, dict[str, 
 
 def save(conn: Connection, rows: Collection[TaskRow]) -> None:
     """Write back what transitions have changed."""
+    bulk, given = saving(rows)
+    bulk(conn, given)
+
+
+def saving(rows: Collection[TaskRow]) -> tuple[Bulk, Rows]:
+    """Return what writes back what transitions have changed; the rows count as saved from now on."""
     before, after = [row.before for row in rows], [mutable_values(row) for row in rows]
     changed = zip(MUTABLE, zip(*before, strict=True), zip(*after, strict=True), strict=False)  # no rows: no columns
     names = tuple(name for name, old, new in changed if old != new)
-    if names:
-        update, values = _saving(names)
-        update(conn, [values(row) for row in rows])
     for row, present in zip(rows, after, strict=True):
         row.before = present
-    _save_held(conn, [(row.id, row.held_by) for row in rows if row.guarded])
+    update, values = _saving(names or MUTABLE)
+    return update, [values(row) for row in rows] if names else ()
 
 
 def insert(conn: Connection, rows: Sequence[FullRow]) -> int:
@@ -213,14 +216,14 @@ def progressed(conn: Connection, ids: Collection[str]) -> set[str]:
     return {row[0] for row in _progressed.all(conn, list(ids))} if ids else set()
 
 
-def insert_runs(conn: Connection, rows: Sequence[tuple[Any, ...]]) -> None:
-    """Enter runs: id, task, session, fence, agent, profile, worker, start."""
-    _insert_runs(conn, rows)
+def entering(rows: Rows) -> tuple[Bulk, Rows]:
+    """Return what enters runs: id, task, session, fence, agent, profile, worker, start."""
+    return _insert_runs, rows
 
 
-def end_runs(conn: Connection, rows: Sequence[tuple[str, float, str, str]]) -> None:
-    """Close runs: id, end, outcome, reason."""
-    _end_runs(conn, rows)
+def ending(rows: Sequence[tuple[str, float, str, str]]) -> tuple[Bulk, Rows]:
+    """Return what closes runs: id, end, outcome, reason."""
+    return _end_runs, rows
 
 
 # ---------------------------------------------------------------------------------------------- needs
@@ -233,7 +236,7 @@ _dependents = Sql(
 )
 _unmet = Sql(
     """SELECT DISTINCT n.task_id FROM needs n JOIN tasks t ON t.id = n.needs_id
-    WHERE n.task_id IN [$1] AND t.state NOT IN ('review', 'done')"""
+    WHERE n.task_id IN [$1] AND NOT (n.needs_id IN [$2]) AND t.state NOT IN ('review', 'done')"""
 )
 _needed = Sql(
     """SELECT t.id, t.title, t.state, t.reason FROM needs n JOIN tasks t ON t.id = n.needs_id
@@ -275,9 +278,9 @@ def dependents(conn: Connection, ids: Collection[str]) -> list[str]:
     return [row[0] for row in _dependents.all(conn, list(ids))]
 
 
-def unmet(conn: Connection, ids: Collection[str]) -> set[str]:
-    """Return which of these tasks wait for another task."""
-    return {row[0] for row in _unmet.all(conn, list(ids))}
+def unmet(conn: Connection, ids: Collection[str], met: Collection[str] = ()) -> set[str]:
+    """Return which of these tasks wait for another task, other than those ``met`` by what is not written yet."""
+    return {row[0] for row in _unmet.all(conn, list(ids), list(met))}
 
 
 def lock_needed(conn: Connection, task_id: str) -> None:

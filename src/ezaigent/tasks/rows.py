@@ -87,8 +87,8 @@ COLUMNS: Final = tuple(field.name for field in fields(TaskRow))
 ALL_COLUMNS: Final = tuple(field.name for field in fields(FullRow))
 STORED: Final = tuple(name for name in ALL_COLUMNS if name != "steps")
 """The columns of the table. The steps of a task are counted in its journal."""
-MUTABLE: Final = COLUMNS[COLUMNS.index("state") :]
-"""What transitions change; of a guarded task ``held_by``, too."""
+MUTABLE: Final = COLUMNS[COLUMNS.index("held_by") :]
+"""What transitions change."""
 
 mutable_values: attrgetter[tuple[Any, ...]] = attrgetter(*MUTABLE)
 all_values: attrgetter[tuple[Any, ...]] = attrgetter(*STORED)

@@ -43,22 +43,20 @@ def settle(conn: Connection, claims: Sequence[Claim], move: Move) -> tuple[list[
         results.append(row)
         if row.state == State.REVIEW and row.change is not None:
             changes.append((claim.task, Change.model_validate_json(row.change)))
-    queries.save(conn, touched)
-    queries.end_runs(conn, ended)
-    woken, more = wake_dependents(conn, touched, now)
-    freed, told = holding.free(conn, touched, now)
+    met = [row.id for row in touched if row.state in MET]
+    woken, more = wake_dependents(conn, met, now)
+    freed, told = holding.free(conn, touched, now, met=met)
     history.remember(conn, changes)
-    emit_many(conn, [*events, *more, *told])
+    emit_many(conn, [*events, *more, *told], [queries.saving(touched), queries.ending(ended)])
     return results, [*woken, *freed]
 
 
-def wake_dependents(conn: Connection, ended: Sequence[TaskRow], now: float) -> tuple[list[TaskRow], list[NewEvent]]:
-    """Make those tasks claimable that waited only for the ones that were just settled."""
-    met = [row.id for row in ended if row.state in MET]
+def wake_dependents(conn: Connection, met: Sequence[str], now: float) -> tuple[list[TaskRow], list[NewEvent]]:
+    """Make those tasks claimable that waited only for the ones that are just being settled."""
     waiting = queries.dependents(conn, met) if met else []
     if not waiting:
         return [], []
-    ready = set(waiting) - queries.unmet(conn, waiting)
+    ready = set(waiting) - queries.unmet(conn, waiting, met)
     if not ready:
         return [], []
     _, rows = queries.load(conn, ready)
@@ -138,10 +136,11 @@ def decide(conn: Connection, full: FullRow, move: Callable[[TaskRow, float], lis
     events = move(row, now)
     if events:
         queries.save(conn, [row])
+    ended: list[tuple[str, float, str, str]] = []
     if was_running and row.state != State.RUNNING and run is not None:
-        queries.end_runs(conn, [(run, now, "lost", row.reason)])
-    emit_many(conn, [*events, *holding.free(conn, [row], now)[1]])
-    for name in (*MUTABLE, "held_by"):
+        ended = [(run, now, "lost", row.reason)]
+    emit_many(conn, [*events, *holding.free(conn, [row], now)[1]], [queries.ending(ended)])
+    for name in MUTABLE:
         setattr(full, name, getattr(row, name))
     return full
 
