@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from tests.agents.stage import make_repository, staged
+from tests.services.unmeasured import unmeasured
 
 from ezaigent.tasks import NewTask, TaskQueue
 from ezaigent.testing import ModelServer, ToolCall, from_steps
@@ -49,7 +50,11 @@ class Workers:
 
     def __init__(self) -> None:
         self._server = subprocess.Popen(
-            [sys.executable, "-m", "tests.agents.run_once"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [sys.executable, "-m", "tests.agents.run_once"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=unmeasured(),
         )
 
     def _ask(self, order: dict[str, str]) -> dict[str, Any]:

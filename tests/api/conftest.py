@@ -16,6 +16,7 @@ from typing import Any
 
 import httpx
 import pytest
+from tests.services.unmeasured import unmeasured
 
 from ezaigent.api import Accounts, Server
 from ezaigent.cli.demo import build
@@ -79,7 +80,7 @@ def running(home: Path, *words: str, **more: str) -> Generator[tuple[subprocess.
         [sys.executable, "-m", "ezaigent", "up", "--json", "--port", "0", *words],
         stdout=subprocess.PIPE,
         text=True,
-        env=environment(home, **more),
+        env=unmeasured(environment(home, **more)),
     )
     assert process.stdout is not None
     try:

@@ -18,6 +18,7 @@ import pytest
 from mcp import Client, StdioServerParameters
 from mcp.client.streamable_http import streamable_http_client
 from tests.api.conftest import Inside, Place, environment, inside, running, settings_for, tokens_in
+from tests.services.unmeasured import unmeasured
 
 from ezaigent.cli.demo import build
 from ezaigent.tasks import Task
@@ -306,7 +307,7 @@ def test_the_command_ends_in_order_when_it_is_told_to(
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=environment(tmp_path / "home"),
+        env=unmeasured(environment(tmp_path / "home")),
     ) as process:
         assert process.stdin
         assert process.stdout

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from tests.cli.terminal import Terminal
+from tests.services.unmeasured import unmeasured
 
 from ezaigent.cli import output
 from ezaigent.cli.demo import show
@@ -24,7 +25,7 @@ def cut(terminal: Terminal, words: Sequence[str], *, lines: int = 0) -> tuple[in
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=terminal.environment,
+        env=unmeasured(terminal.environment),
         cwd=terminal.home.parent,
     ) as process:
         assert process.stdout is not None

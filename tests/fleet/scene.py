@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.services import until
+from tests.services.unmeasured import unmeasured
 
 from ezaigent.core.events import Event
 from ezaigent.core.settings import Settings
@@ -91,7 +92,6 @@ class Scene:
             "EZAIGENT_FLEET__DRAIN": "20",
             "EZAIGENT_PROFILES__CLAUDE__MODEL": MODEL,
             "ANTHROPIC_API_KEY": "test",
-            "COVERAGE_PROCESS_START": "",
         }
         if self.server is not None:
             env["EZAIGENT_PROVIDERS__ANTHROPIC__BASE_URL"] = self.server.base_url("anthropic")
@@ -185,7 +185,11 @@ class Zygote:
         self._folder = folder
         self._processes: list[Process] = []
         self._popen = subprocess.Popen(
-            [sys.executable, "-m", "tests.fleet.zygote"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [sys.executable, "-m", "tests.fleet.zygote"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=unmeasured(),
         )
 
     def worker(self, scene: Scene, *, pools: str = "claude=1", more: Sequence[str] = (), **env: str) -> Process:

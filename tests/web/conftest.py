@@ -127,7 +127,7 @@ def budgeted_site(tmp_path: Path, browser: Browser, built: None) -> Generator[Si
 @contextmanager
 def sited(tmp_path: Path, browser: Browser, *words: str, **more: str) -> Generator[Site]:
     """Run a server with these words and variables, and a browser before it."""
-    with running(tmp_path / "home", *words, **more) as (process, said):
+    with running(tmp_path / "home", *words, **{"EZAIGENT_FLEET__DRAIN": "2", **more}) as (process, said):
         context = browser.new_context(viewport={"width": WIDE[0], "height": WIDE[1]}, reduced_motion="reduce")
         yield Site(said["url"], said["setup_url"], process, build(tmp_path), browser, context, [])
         context.close()
