@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from ezaigent.core.described import meanings
 from ezaigent.core.events import KINDS
 from ezaigent.core.settings import Settings
 
@@ -42,12 +43,15 @@ def _default(field: FieldInfo) -> str:
     return f"`{str(value).lower() if isinstance(value, bool) else value}`"
 
 
+def _meaning(model: type[BaseModel], name: str) -> str:
+    return " ".join((model.model_fields[name].description or meanings(model).get(name, "")).split())
+
+
 def _rows(model: type[BaseModel]) -> list[str]:
     rows = ["| field | kind | default | meaning |", "|---|---|---|---|"]
     for name, field in model.model_fields.items():
         if _section(field.annotation) is None and _entry(field.annotation) is None:
-            text = " ".join((field.description or "").split())
-            rows.append(f"| `{name}` | {_kind(field.annotation)} | {_default(field)} | {text} |")
+            rows.append(f"| `{name}` | {_kind(field.annotation)} | {_default(field)} | {_meaning(model, name)} |")
     return rows
 
 
@@ -62,22 +66,23 @@ def _entry(annotation: Any) -> type[BaseModel] | None:
     return _section(get_args(annotation)[0]) if get_origin(annotation) is list else None
 
 
-def _described(title: str, field: FieldInfo, model: type[BaseModel]) -> list[str]:
-    lines = ["", f"## `{title}`", "", " ".join((field.description or "").split()), "", *_rows(model)]
+def _described(title: str, meaning: str, model: type[BaseModel]) -> list[str]:
+    lines = ["", f"## `{title}`", "", meaning, "", *_rows(model)]
     for name, inner in model.model_fields.items():
         if (entry := _entry(inner.annotation)) is not None:
-            lines += _described(f"[{title.removesuffix(']')}.{name}]]", inner, entry)
+            lines += _described(f"[{title.removesuffix(']')}.{name}]]", _meaning(model, name), entry)
         elif (entry := _section(inner.annotation)) is not None:
-            lines += _repeated(f"{title.removesuffix(']')}.{name}.<name>]", inner, entry, model, title)
+            below = f"{title.removesuffix(']')}.{name}.<name>]"
+            lines += _repeated(below, _meaning(model, name), entry, model, title)
     return lines
 
 
-def _repeated(title: str, field: FieldInfo, entry: type[BaseModel], whole: type[BaseModel], above: str) -> list[str]:
+def _repeated(title: str, meaning: str, entry: type[BaseModel], whole: type[BaseModel], above: str) -> list[str]:
     """Describe a section whose fields are those of the one above, but for some."""
     assert entry.model_fields.keys() <= whole.model_fields.keys(), title
     left_out = " and ".join(f"`{name}`" for name in whole.model_fields if name not in entry.model_fields)
     same = f"The fields are those of `{above}` but {left_out}; what is left out is taken from there."
-    return ["", f"## `{title}`", "", f"{' '.join((field.description or '').split())} {same}"]
+    return ["", f"## `{title}`", "", f"{meaning} {same}"]
 
 
 def settings_page() -> str:
@@ -105,7 +110,7 @@ def settings_page() -> str:
         if model is None:
             continue
         title = f"[{name}.<name>]" if get_origin(field.annotation) is dict else f"[{name}]"
-        lines += _described(title, field, model)
+        lines += _described(title, _meaning(Settings, name), model)
     return "\n".join(lines) + "\n"
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from ezaigent.api.models import DESCRIBED, Given, Line, Listing, Shown, Text
+from ezaigent.api.models import Given, Line, Listing, Shown, Text
 from ezaigent.chat import FLEET, AgentFacts, ChatMessage, Confirmation
 
 
@@ -28,7 +28,6 @@ class Conversations(Listing[Conversation]):
 class ChatPage(Listing[ChatMessage]):
     """Messages of one conversation, oldest first. Text of people and models: show it, never interpret it."""
 
-    model_config = DESCRIBED
     next: int | None = None
     """Give it as ``before`` for older ones; null at the beginning. The page behind it may be empty."""
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final, Generic, Literal, TypeVar
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from ezaigent.core.described import described
 from ezaigent.core.events import Event
 from ezaigent.costs import Totals
 from ezaigent.fleet import AgentView, TaskView
@@ -30,24 +31,18 @@ Line = Annotated[Text, Field(min_length=1, max_length=4096)]
 class Given(BaseModel):
     """A request body; unknown fields are refused."""
 
-    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
-
-
-DESCRIBED: Final = ConfigDict(use_attribute_docstrings=True)
-PLAIN: Final = ConfigDict(use_attribute_docstrings=False)
-"""For generic models: pydantic would look for the source of each ``Listing[…]`` at every start, in vain and slowly."""
+    model_config = ConfigDict(extra="forbid", json_schema_extra=described)
 
 
 class Shown(BaseModel):
     """Part of an answer."""
 
-    model_config = DESCRIBED
+    model_config = ConfigDict(json_schema_extra=described)
 
 
 class Page(Shown, Generic[T]):
     """Part of a long list."""
 
-    model_config = PLAIN
     items: list[T]
     next: str | None = Field(
         None, description="Give it as `cursor` to go on; null at the end. A page may be short, even empty, before that."
@@ -57,7 +52,6 @@ class Page(Shown, Generic[T]):
 class Listing(Shown, Generic[T]):
     """A whole list."""
 
-    model_config = PLAIN
     items: list[T]
 
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 
+from ezaigent.core.described import described
 from ezaigent.core.errors import UsageError
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -21,7 +22,7 @@ Seconds = Annotated[float, Field(ge=0, le=86_400)]
 class PoolFields(BaseModel):
     """What can be set for a pool."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, json_schema_extra=described)
 
     policy: Literal["slo", "threshold", "static"] = "slo"
     """``slo`` holds the wait target at the least agent-hours; ``threshold`` goes by queue depth; ``static`` stands."""

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
+from ezaigent.core.described import described
 from ezaigent.core.launchers import LauncherKind
 from ezaigent.core.scaling import ScalingSettings
 
@@ -16,7 +17,7 @@ Role: TypeAlias = Literal["viewer", "operator", "admin"]
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", json_schema_extra=described)
 
 
 class KeySettings(_Section):
@@ -218,11 +219,13 @@ class ServerSettings(_Section):
     session_hours: Annotated[float, Field(gt=0)] = 168.0
     """Hours until a person must sign in again."""
     rate: Annotated[float, Field(gt=0)] = 100.0
-    """Requests a second that one user or token may make, in the long run; four seconds' worth at once."""
+    """Requests a second that one user or token may make, in the long run; four seconds' worth at once. Opening live
+    streams is counted apart: as many a second, and ``max_streams`` at once."""
     max_body: Annotated[int, Field(gt=0)] = 2 * 1024**2
     """Bytes of the largest request body."""
     max_streams: Annotated[int, Field(gt=0)] = 2000
-    """Live event streams that may be open at a time."""
+    """Live event streams that may be open at a time. The server raises its own limit of open files for them; where the
+    system allows too few, it says so and lets fewer in."""
     push_contact: Annotated[str, Field(pattern=r"^(mailto:[^@\s]+@|https://)[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+$")] = (
         "mailto:ezaigent@example.org"
     )

@@ -6,11 +6,13 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from ezaigent.core.described import described
+
 DeliveryState = Literal["pending", "sent", "dead"]
 
 
 class _View(BaseModel):
-    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, json_schema_extra=described)
 
 
 class Webhook(_View):

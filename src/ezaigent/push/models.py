@@ -7,6 +7,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from ezaigent.core.described import described
+
 NoteKind = Literal["approvals", "failures", "budget"]
 """``approvals``: a person must look, approve or answer. ``failures``: dead letters. ``budget``: a cap was met."""
 
@@ -14,7 +16,7 @@ NoteKind = Literal["approvals", "failures", "budget"]
 class Subscription(BaseModel):
     """A browser that asked for notifications, without what is needed to notify it."""
 
-    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, json_schema_extra=described)
 
     id: str
     service: str
@@ -46,7 +48,7 @@ class Browser:
 class Outcome(BaseModel):
     """How the push service took a notification."""
 
-    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, json_schema_extra=described)
 
     ok: bool
     error: str

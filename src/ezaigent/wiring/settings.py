@@ -32,7 +32,6 @@ class _Loader(Settings, BaseSettings):
         env_nested_delimiter="__",
         extra="forbid",
         nested_model_default_partial_update=True,
-        use_attribute_docstrings=False,  # Settings has them; looking for this class's own is slow
     )
 
     @classmethod

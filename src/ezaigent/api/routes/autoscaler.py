@@ -15,6 +15,7 @@ from ezaigent.api.backstage import Caller, On, Stage
 from ezaigent.api.gate import needs
 from ezaigent.api.models import Given, Shown, Text
 from ezaigent.api.problems import NO_PRECONDITION, STALE, Refusal, documented
+from ezaigent.core.described import described
 from ezaigent.core.scaling import ScalingSettings
 from ezaigent.fleet import InForce, Preview, ScalerView, Series
 
@@ -61,7 +62,7 @@ class ScalerTrial(Given):
 class DecisionView(Shown):
     """A recorded decision, with all that it was made of."""
 
-    model_config = ConfigDict(extra="allow", use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="allow", json_schema_extra=described)
 
     id: int
     at: float

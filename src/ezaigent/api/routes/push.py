@@ -10,7 +10,7 @@ from pydantic import Field
 from ezaigent.api.access import Access, Principal
 from ezaigent.api.backstage import Caller, On
 from ezaigent.api.gate import needs
-from ezaigent.api.models import DESCRIBED, Given, Listing, Text
+from ezaigent.api.models import Given, Listing, Text
 from ezaigent.api.problems import FORBIDDEN, Refusal, documented
 from ezaigent.push import NoteKind, Outcome, Subscription
 
@@ -47,7 +47,6 @@ class SubscriptionChange(Given):
 class SubscriptionList(Listing[Subscription]):
     """The caller's browsers."""
 
-    model_config = DESCRIBED
     public_key: str
     """What a browser subscribes with, as ``applicationServerKey``."""
 

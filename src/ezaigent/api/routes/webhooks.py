@@ -10,7 +10,7 @@ from pydantic import Field
 from ezaigent.api.access import Access
 from ezaigent.api.backstage import Caller, On
 from ezaigent.api.gate import needs
-from ezaigent.api.models import DESCRIBED, Given, Listing, Shown, Text
+from ezaigent.api.models import Given, Listing, Shown, Text
 from ezaigent.api.problems import documented
 from ezaigent.hooks import Delivery, DeliveryState, Trial, Webhook
 
@@ -57,7 +57,6 @@ class CreatedWebhook(Webhook):
 class DeliveryList(Listing[Delivery]):
     """Deliveries of one target, newest event first."""
 
-    model_config = DESCRIBED
     next: int | None = None
     """Give it as ``before`` to go on; null at the end."""
 

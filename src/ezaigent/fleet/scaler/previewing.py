@@ -6,6 +6,7 @@ from typing import Final
 
 from pydantic import BaseModel, ConfigDict
 
+from ezaigent.core.described import described
 from ezaigent.core.scaling import ScalingSettings
 from ezaigent.fleet.scaler.recording import Recorded
 from ezaigent.fleet.scaling.outcome import Outcome
@@ -18,7 +19,7 @@ MOST: Final = 5_000
 class Sample(BaseModel):
     """A pool at one moment of a replay."""
 
-    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, json_schema_extra=described)
 
     at: float
     """Seconds since the first task came."""
@@ -30,7 +31,7 @@ class Sample(BaseModel):
 class Replayed(BaseModel):
     """What a pool would have done and cost."""
 
-    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, json_schema_extra=described)
 
     policy: str
     agent_hours: float
@@ -53,7 +54,7 @@ class Replayed(BaseModel):
 class Preview(BaseModel):
     """The past twice: as the settings are, and as they would be."""
 
-    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, json_schema_extra=described)
 
     tasks: int
     """Tasks of the past that were run again; with 0 there is nothing to compare."""

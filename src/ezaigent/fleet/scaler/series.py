@@ -9,6 +9,7 @@ from typing import Final
 import orjson
 from pydantic import BaseModel, ConfigDict
 
+from ezaigent.core.described import described
 from ezaigent.fleet.roster import profile_of
 from ezaigent.fleet.scaler.past import Past
 
@@ -19,7 +20,7 @@ _BAD: Final = frozenset({"failed", "stuck", "stalled", "poison", "lost"})
 class Moment(BaseModel):
     """One slice of time. Numbers of agents and tasks are those at its end, the rest is what happened in it."""
 
-    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, json_schema_extra=described)
 
     at: float
     """Its beginning, seconds since 1970, database time."""
@@ -42,7 +43,7 @@ class Moment(BaseModel):
 class Series(BaseModel):
     """A span of time in slices of the same length."""
 
-    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, json_schema_extra=described)
 
     since: float
     until: float
