@@ -6,7 +6,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
 from tests.api.conftest import Place
 
 _CHECKS = (
@@ -20,7 +19,6 @@ _CHECKS = (
 )
 
 
-@pytest.mark.timeout(300)
 def test_every_answer_is_as_the_document_says(place: Place, tmp_path: Path) -> None:
     """No 5xx, no undocumented status, no body that its schema does not describe; streams never end, so are left out."""
     done = subprocess.run(

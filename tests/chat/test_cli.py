@@ -47,7 +47,6 @@ def working(terminal: Terminal) -> Generator[None]:
 
 
 @pytest.mark.sandbox
-@pytest.mark.timeout(300)
 def test_status_and_pausing_all_but_one_end_to_end(ezaigent: Terminal) -> None:
     with working(ezaigent):
         assert "3 idle" in ezaigent("chat", "/status").out

@@ -180,7 +180,6 @@ def test_the_demo_keeps_its_promises(ezaigent: Terminal, tmp_path: Path) -> None
 
 
 @pytest.mark.sandbox
-@pytest.mark.timeout(240)
 def test_the_demo_survives_the_crash_that_it_shows(ezaigent: Terminal, tmp_path: Path) -> None:
     said = ezaigent("demo", "--crash", "--keep", str(tmp_path / "kept"), timeout=220)
     assert said.code == 0, said.err + said.out

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 
-async def until(condition: Callable[[], Any], *, within: float = 10.0, what: str = "") -> None:
+async def until(condition: Callable[[], Any], *, within: float = 40.0, what: str = "") -> None:
     """Return when ``condition()`` (plain or asynchronous) is true; fail after ``within`` seconds, saying ``what``."""
     deadline = time.monotonic() + within
     while True:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
 from playwright.sync_api import expect
 from tests.web.conftest import Site
 from tests.web.looking import faults
@@ -25,7 +24,6 @@ _PAGES = (
 )
 
 
-@pytest.mark.timeout(300)
 def test_every_page_is_accessible_in_both_schemes_and_widths(site: Site, tmp_path: Path) -> None:
     page = site.page()
     found: dict[str, object] = {}

@@ -10,14 +10,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-import pytest
 from playwright.sync_api import Browser, Page, expect
 from tests.web.conftest import Site, kill, sited
 from tests.web.looking import faults
 
 from ezaigent.testing import Conversation, ModelServer, Reply, ToolCall, Turn, from_steps
-
-pytestmark = pytest.mark.timeout(300)
 
 WORDS: Final = ", and then I look again".join(["First I look at the files"] * 12)
 

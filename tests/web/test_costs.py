@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
 from playwright.sync_api import expect
 from tests.web.conftest import Site
 from tests.web.looking import faults
-
-pytestmark = pytest.mark.timeout(300)
 
 
 def test_what_is_left_of_today_s_budget_is_drawn_and_costs_are_by_repository(

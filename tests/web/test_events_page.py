@@ -13,8 +13,6 @@ from tests.web.looking import faults
 from ezaigent.store import NewEvent, emit_many
 from ezaigent.wiring import Fleet
 
-pytestmark = pytest.mark.timeout(300)
-
 OLD = 650
 """Events of the past: more than three pages."""
 

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
 from playwright.sync_api import expect
 from tests.web.conftest import Site
 from tests.web.looking import faults
-
-pytestmark = pytest.mark.timeout(300)
 
 
 def test_comments_on_lines_go_back_to_the_agent_which_goes_on_with_its_change(site: Site, tmp_path: Path) -> None:

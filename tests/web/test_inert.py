@@ -7,12 +7,9 @@ from typing import Any, Final
 from urllib.parse import quote
 
 import httpx
-import pytest
 from playwright.sync_api import Page, expect
 from tests.fleet.scene import git
 from tests.web.conftest import Site
-
-pytestmark = pytest.mark.timeout(300)
 
 HOSTILE: Final = (
     "<script>window.hit=1</script>",

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import re
 
-import pytest
 from playwright.sync_api import Browser, expect
 from tests.api.conftest import PASSWORD
 from tests.web.conftest import NARROW, Site, kill
-
-pytestmark = pytest.mark.timeout(300)
 
 
 def test_a_person_sets_up_submits_watches_reads_the_change_and_approves(site: Site) -> None:

@@ -23,8 +23,6 @@ from tests.web.looking import overflow, violations
 
 from ezaigent.cli.demo import build
 
-pytestmark = pytest.mark.timeout(300)
-
 _SUBSCRIBE = """([endpoint, keys]) => {
   let now = null;
   const made = {

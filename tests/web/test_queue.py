@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
 from playwright.sync_api import expect
 from tests.web.conftest import Site
 from tests.web.looking import faults
-
-pytestmark = pytest.mark.timeout(300)
 
 
 def test_the_needs_are_a_picture_and_a_list(site: Site, tmp_path: Path) -> None:

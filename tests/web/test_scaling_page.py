@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
 from playwright.sync_api import expect
 from tests.web.conftest import Site
 from tests.web.looking import faults
 
 FILES = ("shop/tax.py", "shop/invoice.py", "shop/prices.py", "shop/stock.py")
-
-pytestmark = pytest.mark.timeout(300)
 
 
 def test_a_threshold_is_changed_and_the_scaler_acts(scaled_site: Site, tmp_path: Path) -> None:
