@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator
 from typing import Any, NamedTuple
 
 import httpx
+from tests.api.conftest import Inside
+from tests.services import until
 
 
 class Sent(NamedTuple):
@@ -48,3 +50,13 @@ async def collect(client: httpx.AsyncClient, count: int, *, seconds: float = 20,
             if len(found) >= count:
                 break
     return found
+
+
+async def until_streams(served: Inside, count: int) -> None:
+    """Return when so many streams are open."""
+    async with served.client() as client:
+
+        async def there() -> bool:
+            return f"ezaigent_event_streams {count}.0" in (await client.get("/metrics")).text
+
+        await until(there, what=f"{count} streams are open")

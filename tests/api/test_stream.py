@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 from tests.api.conftest import Inside, inside, settings_for
-from tests.api.streams import Sent, collect, read_stream
+from tests.api.streams import Sent, collect, read_stream, until_streams
 from tests.services import until
 
 from ezaigent.api.stream import Fanout
@@ -53,15 +53,6 @@ async def test_an_event_reaches_a_client_that_is_there(served: Inside) -> None:
     assert [one.event for one in found] == ["run.step"] * 3
     assert [one.data["data"]["n"] for one in found] == [0, 1, 2]
     assert [one.data["seq"] for one in found] == ids(found)
-
-
-async def until_streams(served: Inside, count: int) -> None:
-    async with served.client() as client:
-
-        async def there() -> bool:
-            return f"ezaigent_event_streams {count}.0" in (await client.get("/metrics")).text
-
-        await until(there, what=f"{count} streams are open")
 
 
 @pytest.mark.parametrize("by_header", [True, False])

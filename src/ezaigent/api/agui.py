@@ -40,7 +40,7 @@ from ezaigent.api.agui_speech import Speech, whole
 from ezaigent.api.hearing import with_speech
 from ezaigent.api.models import storable
 from ezaigent.api.problems import kind_of
-from ezaigent.api.stream import Batch, Filter
+from ezaigent.api.window import Batch, Filter
 from ezaigent.chat import ChatMessage, Confirmation, Reply
 from ezaigent.core.errors import EzAigentError, UsageError
 from ezaigent.core.events import Event
@@ -156,13 +156,11 @@ class AguiRun:
                 async for event in self._told(task_id, heard):
                     yield event
 
-    async def _told(
-        self, task_id: str, heard: AsyncGenerator[Batch | list[Piece] | None]
-    ) -> AsyncGenerator[BaseEvent | None]:
+    async def _told(self, task_id: str, heard: AsyncGenerator[Batch | list[Piece]]) -> AsyncGenerator[BaseEvent | None]:
         shown: dict[str, Any] = {}
         speech = Speech()
         async for batch in heard:
-            if batch is None:
+            if not isinstance(batch, list) and not batch.events:
                 yield None
                 continue
             for told in _happened(batch, speech):
@@ -173,7 +171,7 @@ class AguiRun:
             if (state := _state(task)) != shown:
                 shown = state
                 yield StateSnapshotEvent(snapshot=state)
-            if task.state in _ENDS and any(event.kind in _END_KINDS for event, _ in batch.events):
+            if task.state in _ENDS and any(one.kind in _END_KINDS for one in batch.events):
                 for told in speech.close():
                     yield told
                 yield self._ended(task)
@@ -282,7 +280,8 @@ def _happened(batch: Batch | list[Piece], speech: Speech) -> Iterator[BaseEvent]
         for piece in batch:
             yield from speech.piece(piece)
         return
-    for event, _ in batch.events:
+    for one in batch.events:
+        event = one.event
         yield from speech.step(event)
         yield from _steps(event)
 

@@ -39,6 +39,8 @@ COOKIE: Final = "ezaigent_session"
 CSRF_HEADER: Final = "X-CSRF-Token"
 ACCESS_KEY: Final = "x-access"
 """Field of a route's OpenAPI description that says what it takes: read, operate, admin, public."""
+STREAM_KEY: Final = "x-stream"
+"""Field of a route whose answers stay open: they are limited in number, and opening them is counted apart."""
 INSIDE_KEY: Final = "x-inside"
 """Field of a route that is the door to many things, each with an access of its own, which it sees to itself."""
 
@@ -66,6 +68,7 @@ class _Target(NamedTuple):
     path: dict[str, Any]
     inside: bool = False
     """Whether the route itself asks ``permit`` for what it is told to do."""
+    stream: bool = False
 
 
 class Gate:
@@ -79,6 +82,8 @@ class Gate:
         self._accounts = accounts
         self._names = frozenset(name.lower() for name in (*settings.names, "localhost", settings.host))
         self._callers = Buckets(settings.rate, 4 * settings.rate)
+        self._openers = Buckets(settings.rate, max(4 * settings.rate, settings.max_streams))
+        """For streams: after a restart all clients of one token come again at once."""
         self._strangers = Buckets(_STRANGERS[0] * settings.rate, _STRANGERS[1] * settings.rate)
         self._routes = routes
 
@@ -116,7 +121,7 @@ class Gate:
                 return None
             self._stranger(address, refuse=True)
         assert principal is not None
-        wait = self._callers.take(principal.key)
+        wait = (self._openers if target.stream else self._callers).take(principal.key)
         if wait:
             raise Refusal(
                 TOO_MANY, f"{principal.name} asks too often; wait {wait:.2f} s", {"Retry-After": str(int(wait) + 1)}
@@ -174,7 +179,7 @@ class Gate:
                 declared = extra.get(ACCESS_KEY)
                 access = None if declared == "public" else _DECLARED.get(str(declared), Access.ADMIN)
                 path = dict(child.get("path_params", {}))
-                return _Target(access, route.operation_id or route.name, path, INSIDE_KEY in extra)
+                return _Target(access, route.operation_id or route.name, path, INSIDE_KEY in extra, STREAM_KEY in extra)
         return _Target(Access.READ, "", {})  # there is nothing: the app will say so, to those who may ask
 
     def _check_host(self, host: str) -> None:

@@ -14,10 +14,12 @@ from typing import Final
 from urllib.parse import quote
 
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from ezaigent.api.app import open_app
 from ezaigent.api.backstage import Backstage, Stage
 from ezaigent.api.dashboard import built
+from ezaigent.api.descriptors import allow_streams
 from ezaigent.core.errors import UnavailableError, UsageError
 
 _HEADERS: Final = 32 * 1024
@@ -28,6 +30,20 @@ _GRACE: Final = 10
 _SWITCH: Final = 0.0005
 """Seconds after which a busy thread gives Python's lock to one that waits, in place of 0.005. Reads run in threads and
 ask for the lock at every row; streams keep the loop busy."""
+
+
+_UNSENT: Final = 128 * 1024
+"""Bytes that the system takes for a connection ahead of what its client has room for; it would take some megabytes."""
+_UNTAKEN: Final = 60_000
+"""Milliseconds after which the system ends a connection whose client takes nothing, or has gone without a word."""
+
+
+class _Protocol(H11Protocol):
+    """A connection that its answer can cut off, with what still waits to be sent on it."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self.app_state = {**self.app_state, "cut": transport.abort}
 
 
 class _Uvicorn(uvicorn.Server):
@@ -75,7 +91,7 @@ async def serving(back: Backstage, *, host: str, port: int) -> AsyncGenerator[Se
             inner = _Uvicorn(
                 uvicorn.Config(
                     app,
-                    http="h11",  # the one with a limit on headers
+                    http=_Protocol,  # h11: the one with a limit on headers
                     ws="none",
                     lifespan="off",
                     log_config=None,
@@ -88,6 +104,7 @@ async def serving(back: Backstage, *, host: str, port: int) -> AsyncGenerator[Se
                 )
             )
             running = asyncio.create_task(inner.serve([bound]), name="http server")
+            stage.fanout.most = allow_streams(back.settings.server.max_streams)
             usual = sys.getswitchinterval()
             sys.setswitchinterval(_SWITCH)
             try:
@@ -111,6 +128,9 @@ def _bound(host: str, port: int) -> socket.socket:
         raise UsageError(f"cannot listen on {host!r}: {error.strerror}") from None
     bound = socket.socket(found[0], socket.SOCK_STREAM)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    for option, value in (("TCP_NOTSENT_LOWAT", _UNSENT), ("TCP_USER_TIMEOUT", _UNTAKEN)):
+        if hasattr(socket, option):  # its connections inherit it
+            bound.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
     try:
         bound.bind(found[4])
         bound.listen(1024)

@@ -1,21 +1,21 @@
 """Live events: one reader of the log for all clients of the process, each of which is a position in it.
 
-The reader keeps the newest events, encoded, in one window. A client waits, then sends what lies behind its position:
-out of the window, or, where it is further back, page by page out of the store. So nothing is queued for a client, a
-slow one holds back nobody, and resuming at any number is the same as having been slow.
+The reader keeps the newest events in one window. A client waits, then sends what lies behind its position: out of the
+window, or, where it is further back, page by page out of the store. So nothing is queued for a client, a slow one holds
+back nobody, and resuming at any number is the same as having been slow.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from bisect import bisect_right
-from collections.abc import AsyncGenerator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncGenerator, Callable, Generator, Sequence
+from contextlib import contextmanager
 from typing import Final, Self
 
 import structlog
 
+from ezaigent.api.window import PAGE, Batch, Filter, Window, piece, sendable
 from ezaigent.core.errors import UnavailableError
 from ezaigent.core.events import Event
 from ezaigent.store import EventLog
@@ -24,8 +24,8 @@ log = structlog.get_logger(__name__)
 
 WINDOW: Final = 10_000
 """Events kept for all clients together."""
-_PAGE: Final = 500
-"""Events that one client gets at a time."""
+WINDOW_BYTES: Final = 16 * 1024**2
+"""Bytes of them; twice as much of either for a moment."""
 _EACH: Final = 0.0005
 """Seconds between two wake-ups for each client: many clients get larger pieces less often."""
 _PACE: Final = (0.01, 0.5)
@@ -34,44 +34,12 @@ _POLL: Final = 0.05
 """Seconds between two looks for what other processes have written; what this one writes is seen at once."""
 _AGAIN: Final = 1.0
 """Seconds before the log is read again after the store was away."""
-
-PRIVATE: Final = "audit."
-"""Kinds that only administrators see."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Filter:
-    """Which events a client wants; empty: all."""
-
-    kinds: frozenset[str] = frozenset()
-    """Whole kinds, or beginnings that end in a dot: ``task.``."""
-    task_id: str | None = None
-    agent: str | None = None
-    private: bool = False
-    """Whether audit events are among them."""
-    _prefixes: tuple[str, ...] = field(init=False, default=())
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "_prefixes", tuple(kind for kind in self.kinds if kind.endswith(".")))
-
-    def __call__(self, event: Event) -> bool:
-        """Tell whether the client gets the event."""
-        return (
-            (not self.kinds or event.kind in self.kinds or event.kind.startswith(self._prefixes or ("\n",)))
-            and (self.task_id is None or event.task_id == self.task_id)
-            and (self.agent is None or event.agent == self.agent)
-            and (self.private or not event.kind.startswith(PRIVATE))
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Batch:
-    """What a client is sent next; ``position`` is where it stands afterwards."""
-
-    events: list[tuple[Event, bytes]]
-    position: int
-    resync: bool = False
-    """The client had fallen out of the window: what follows is read for it from the store."""
+_FEW: Final = 64
+"""Events of a client's first page out of the store; of the next ones twice as many as went into a piece."""
+_READERS: Final = 8
+"""Clients for which a page is read at a time: each holds a whole page until it is cut."""
+_PARTING: Final = 2.0
+"""Seconds that clients get to take the end of their streams when the server stops."""
 
 
 class Fanout:
@@ -80,18 +48,18 @@ class Fanout:
     def __init__(self, log: EventLog, *, window: int = WINDOW) -> None:
         """Read ``log``; keep ``window`` events."""
         self._log = log
-        self._window = window
-        self._floor = 0
-        """The window holds every event above this number, up to ``tip``."""
-        self.tip = 0
-        self._seqs: list[int] = []
-        self._kept: list[tuple[Event, bytes]] = []
+        self._count = window
+        self._window = Window(window, WINDOW_BYTES)
         self._news = asyncio.Event()
-        self.clients = 0
+        self._clients: set[Callable[[], None]] = set()
+        self.most = 0
+        """Clients that there may be; whoever serves sets it."""
         self.closing = False
         self._ready = asyncio.Event()
+        self._paging = asyncio.Semaphore(_READERS)
         self._reader: asyncio.Task[None] | None = None
         self._waking: asyncio.TimerHandle | None = None
+        self._cutting: asyncio.TimerHandle | None = None
 
     async def __aenter__(self) -> Self:
         self._reader = asyncio.create_task(self._read(), name="event reader")
@@ -102,70 +70,94 @@ class Fanout:
         if self._reader is not None:
             self._reader.cancel()
             await asyncio.wait([self._reader])
-        if self._waking is not None:
-            self._waking.cancel()
+        for timer in (self._waking, self._cutting):
+            if timer is not None:
+                timer.cancel()
 
     def close(self) -> None:
-        """End every stream in order; each client knows its position and comes again."""
+        """End every stream in order; each client knows its position and comes again.
+
+        Who does not take the end within two seconds is cut off.
+        """
         self.closing = True
         self._ready.set()
         self._wake()
+        if self._cutting is None:
+            self._cutting = asyncio.get_running_loop().call_later(_PARTING, self._cut_off)
+
+    def _cut_off(self) -> None:
+        for cut in tuple(self._clients):
+            cut()
+
+    @contextmanager
+    def client(self, cut: Callable[[], None]) -> Generator[None]:
+        """Count a client while the block runs; ``cut`` ends its connection, whatever still waits to be sent."""
+        self._clients.add(cut)
+        try:
+            yield
+        finally:
+            self._clients.discard(cut)
+
+    @property
+    def clients(self) -> int:
+        """How many there are."""
+        return len(self._clients)
 
     @property
     def kept(self) -> int:
         """How many events are in memory, for all clients together."""
-        return len(self._kept)
+        return len(self._window)
+
+    @property
+    def tip(self) -> int:
+        """Number of the newest event that has been read."""
+        return self._window.tip
 
     async def head(self) -> int:
         """Return the number up to which the log is complete."""
         return await self._log.head()
 
-    async def follow(self, after: int, wanted: Filter, heartbeat: float) -> AsyncGenerator[Batch | None, None]:
-        """Yield what comes behind ``after``, in order, none twice; None after each ``heartbeat`` seconds of silence.
+    async def follow(self, after: int, wanted: Filter, heartbeat: float) -> AsyncGenerator[Batch, None]:
+        """Yield what comes behind ``after``, in order, none twice; in silence an empty one each ``heartbeat`` seconds.
 
-        Events that the client does not want are silence, too. Ends when the server closes. Raises ``UnavailableError``
-        when the store is away and the window is not enough.
+        Events that the client does not want are silence, too, and move its position. Ends when the server closes.
+        Raises ``UnavailableError`` when the store is away and the window is not enough.
         """
         await self._ready.wait()
-        position, live = after, False
+        position, live, limit = after, False, _FEW
         clock = asyncio.get_running_loop().time
         told = clock()
         while not self.closing:
             news = self._news
-            if position < self._floor:
-                batch = await self._page(position, wanted, resync=live)
+            if position < self._window.floor:
+                batch, limit = await self._page(position, wanted, limit, resync=live)
                 live = False
             else:
-                batch = self._take(position, wanted)
+                batch, limit = self._window.take(position, wanted), _FEW
                 live = True
             moved = batch.position > position
             position = batch.position
-            if batch.events or batch.resync:
+            if batch.events or batch.resync or clock() - told >= heartbeat:
                 yield batch
-                told = clock()
-            elif clock() - told >= heartbeat:
-                yield None
                 told = clock()
             elif not moved:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout_at(told + heartbeat):
                         await news.wait()
 
-    def _take(self, position: int, wanted: Filter) -> Batch:
-        start = bisect_right(self._seqs, position)
-        piece = self._kept[start : start + _PAGE]
-        at_tip = start + len(piece) == len(self._kept)
-        end = max(position, self.tip) if at_tip else piece[-1][0].seq
-        return Batch(events=[pair for pair in piece if wanted(pair[0])], position=end)
-
-    async def _page(self, position: int, wanted: Filter, *, resync: bool) -> Batch:
-        """Read the next page for one client from the store."""
+    async def _page(self, position: int, wanted: Filter, limit: int, *, resync: bool) -> tuple[Batch, int]:
+        """Read the next page for one client from the store; return with it how many events the next one may have."""
         whole = [kind for kind in wanted.kinds if not kind.endswith(".")]
         kinds = whole if wanted.kinds and len(whole) == len(wanted.kinds) else None
-        tip = await self._log.head()
-        found = await self._log.read(position, _PAGE, kinds=kinds, task_id=wanted.task_id, agent=wanted.agent)
-        end = found[-1].seq if len(found) == _PAGE else max(tip, found[-1].seq if found else position)
-        return Batch(events=[(event, encode(event)) for event in found if wanted(event)], position=end, resync=resync)
+        async with self._paging:
+            tip = await self._log.head()
+            found = await self._log.read(position, limit, kinds=kinds, task_id=wanted.task_id, agent=wanted.agent)
+            events, seen = piece((sendable(event) for event in found), wanted)
+        if seen < len(found) or len(found) == limit:
+            end = found[seen - 1].seq
+        else:
+            end = max(tip, found[-1].seq if found else position)
+        return Batch(events=events, position=end, resync=resync), min(PAGE, 2 * seen + 1)
 
     async def _read(self) -> None:
         """Follow the log; begin a window back, so that clients of a restarted server find their place in memory."""
@@ -173,9 +165,9 @@ class Fanout:
         while True:
             try:
                 if not begun:
-                    self._floor = self.tip = max(0, await self._log.head() - self._window)
+                    self._window.begin(max(0, await self._log.head() - self._count))
                     begun = True
-                while page := await self._log.read(self.tip, _PAGE):
+                while page := await self._log.read(self.tip, PAGE):
                     self._keep(page)
                 self._ready.set()
                 async with contextlib.aclosing(self._log.follow(self.tip, poll=_POLL)) as events:
@@ -188,12 +180,7 @@ class Fanout:
             await asyncio.sleep(_AGAIN)
 
     def _keep(self, events: Sequence[Event]) -> None:
-        self._seqs += [event.seq for event in events]
-        self._kept += [(event, encode(event)) for event in events]
-        self.tip = events[-1].seq
-        if len(self._kept) > 2 * self._window:
-            self._floor = self._seqs[-self._window - 1]
-            del self._seqs[: -self._window], self._kept[: -self._window]
+        self._window.add(events)
         if self._waking is None:
             pace = min(_PACE[1], max(_PACE[0], self.clients * _EACH))
             self._waking = asyncio.get_running_loop().call_later(pace, self._wake)
@@ -202,8 +189,3 @@ class Fanout:
         self._waking = None
         self._news.set()
         self._news = asyncio.Event()
-
-
-def encode(event: Event) -> bytes:
-    """Return an event as a server-sent event; JSON holds no line break, so nothing in it can begin another one."""
-    return b"id: %d\nevent: %s\ndata: %s\n\n" % (event.seq, event.kind.encode(), event.model_dump_json().encode())

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator
+import random
+from collections.abc import AsyncGenerator, Callable
 from typing import Annotated, Final
 
 import orjson
@@ -14,11 +15,11 @@ from starlette.types import Receive, Scope, Send
 
 from ezaigent.api.access import Access, Principal
 from ezaigent.api.backstage import Caller, On, Stage
-from ezaigent.api.gate import needs, session_cookie
+from ezaigent.api.gate import STREAM_KEY, needs, session_cookie
 from ezaigent.api.hearing import Ear, with_speech
 from ezaigent.api.models import Text
 from ezaigent.api.problems import TOO_MANY, UNAVAILABLE, Refusal, documented
-from ezaigent.api.stream import Filter
+from ezaigent.api.window import Filter
 from ezaigent.core.errors import UnavailableError
 from ezaigent.live import Piece
 
@@ -28,8 +29,10 @@ HEARTBEAT: Final = 15.0
 """Seconds of silence after which a comment is sent, so that both ends know of each other."""
 _STUCK: Final = 30.0
 """Seconds after which a client that takes nothing is let go."""
-_RETRY: Final = 1000
-"""Milliseconds after which a browser comes again when the stream ended."""
+_RETRY: Final = (500, 1500)
+"""Milliseconds, least and most, after which a browser comes again when the stream ended."""
+_RETRY_EACH: Final = 3
+"""Milliseconds more, at the most, for each stream that is open: all come again when a server has ended."""
 
 
 class EventStream(Response):
@@ -45,18 +48,20 @@ class EventStream(Response):
         self._fanout = stage.fanout
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send until either side has gone."""
-        del scope
+        """Send until either side has gone. A client that takes nothing is cut off, and what waits for it goes, too."""
+        cut: Callable[[], None] = scope["state"]["cut"]
         sending = asyncio.create_task(self._send(send))
         leaving = asyncio.create_task(_left(receive))
-        self._fanout.clients += 1
-        try:
-            await asyncio.wait({sending, leaving}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            self._fanout.clients -= 1
-            for task in (sending, leaving):
-                task.cancel()
-            await asyncio.wait({sending, leaving})
+        with self._fanout.client(cut):
+            try:
+                await asyncio.wait({sending, leaving}, return_when=asyncio.FIRST_COMPLETED)
+                if sending.done() and not sending.cancelled() and isinstance(sending.exception(), TimeoutError):
+                    cut()
+                    await leaving
+            finally:
+                for task in (sending, leaving):
+                    task.cancel()
+                await asyncio.wait({sending, leaving})
         if not sending.cancelled() and (error := sending.exception()) and not isinstance(error, TimeoutError):
             raise error
 
@@ -75,7 +80,7 @@ def check_room(on: Stage) -> None:
     """Refuse a stream that the server has no room for, or no time."""
     if on.fanout.closing:
         raise Refusal(UNAVAILABLE, "the server is stopping; come again in a moment")
-    if on.fanout.clients >= on.settings.server.max_streams:
+    if on.fanout.clients >= on.fanout.most:
         raise Refusal(TOO_MANY, f"{on.fanout.clients} streams are open, which is the most", {"Retry-After": "5"})
 
 
@@ -87,7 +92,7 @@ async def _left(receive: Receive) -> None:
 @router.get(
     "/events",
     operation_id="stream_events",
-    openapi_extra=needs(Access.READ),
+    openapi_extra={**needs(Access.READ), STREAM_KEY: True},
     response_class=EventStream,
     status_code=200,
     responses={
@@ -142,7 +147,7 @@ async def _pieces(
     caller = request.state.principal
     start, head = place
     at = min(start, head)
-    yield b"retry: %d\nid: %d\n\n" % (_RETRY, at)  # so that a client knows its place before the first event
+    yield _again(on) + b"id: %d\n\n" % at  # so that a client knows its place before the first event
     if start > head:  # another database, or an older copy of it
         yield _mark(b"resync", start, head)
     follower = on.fanout.follow(at, wanted, HEARTBEAT)
@@ -150,16 +155,13 @@ async def _pieces(
     checked = asyncio.get_running_loop().time()
     try:
         async for batch in batches:
-            if batch is None:
-                yield b": still here\n\n"
-            elif isinstance(batch, list):
+            if isinstance(batch, list):
                 yield b"".join(_spoken(piece) for piece in batch)
             else:
                 if batch.resync:
                     yield _mark(b"resync", at, on.fanout.tip)
                 at = batch.position
-                if batch.events:
-                    yield b"".join(frame for _, frame in batch.events)
+                yield batch.frames or b": still here\nid: %d\n\n" % at  # past what it does not want, too
             if (now := asyncio.get_running_loop().time()) - checked >= HEARTBEAT:
                 checked = now
                 if not await still_allowed(on, caller, request):
@@ -169,7 +171,13 @@ async def _pieces(
     finally:
         await batches.aclose()
         await follower.aclose()
-    yield _mark(b"bye", at, on.fanout.tip)
+    yield _again(on) + _mark(b"bye", at, on.fanout.tip)
+
+
+def _again(on: Stage) -> bytes:
+    """Tell a client when to come again, should the stream end: not all at the same time."""
+    least, most = _RETRY
+    return b"retry: %d\n" % random.randint(least, most + _RETRY_EACH * on.fanout.clients)  # noqa: S311 - no secret
 
 
 async def still_allowed(on: Stage, caller: Principal, request: Request) -> bool:

@@ -11,7 +11,7 @@ from ezaigent.api.backstage import Caller, On
 from ezaigent.api.gate import needs
 from ezaigent.api.models import Shown, Text
 from ezaigent.api.problems import documented
-from ezaigent.api.stream import PRIVATE
+from ezaigent.api.window import PRIVATE
 from ezaigent.core.events import KINDS, Event
 
 router = APIRouter(prefix="/api/v1", tags=["events"], responses=documented())

@@ -24,7 +24,7 @@ from ezaigent.api.models import (
     Why,
 )
 from ezaigent.api.problems import INVALID, NO_PRECONDITION, STALE, UNREACHABLE, Refusal, documented
-from ezaigent.api.stream import PRIVATE
+from ezaigent.api.window import PRIVATE
 from ezaigent.core.money import nano_usd
 from ezaigent.fleet import TaskView
 from ezaigent.tasks import Edit, NewTask, Priority, State, Task
