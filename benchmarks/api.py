@@ -10,14 +10,8 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
-import os
 import random
-import signal
-import socket
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from collections import defaultdict
@@ -27,83 +21,12 @@ from pathlib import Path
 import aiohttp
 import orjson
 
+from benchmarks.atwork import CLAIMS, STEPS, at_work, fill
 from benchmarks.conditions import conditions
 
 READ_GOAL = 0.050
 EVENT_GOAL = 0.200
 WARM_UP = 2.0
-CLAIMS, STEPS = 10, 50
-"""What the fleet does in a second: tasks claimed and finished, steps told."""
-
-
-async def fill(home: Path, tasks: int) -> str:
-    """Write the tasks, nearly all of them done, and return a token."""
-    from ezaigent.store import Connection, Sql
-    from ezaigent.tasks import NewTask
-    from ezaigent.wiring import Fleet, accounts
-
-    done = Sql("UPDATE tasks SET state = 'done', finished_at = created_at + 60 WHERE substr(id, -1) <> '0'")
-    async with Fleet.connect(home) as fleet:
-        for start in range(0, tasks, 1000):
-            await fleet.services.queue.submit_many(
-                [
-                    NewTask(
-                        prompt=f"Mend number {number} of the tests. " * 20,
-                        repo=f"/srv/project-{number % 50}",
-                        title=f"Mend number {number}",
-                        profile=None if number % 3 else "claude",
-                    )
-                    for number in range(start, min(start + 1000, tasks))
-                ]
-            )
-
-        def settle(conn: Connection) -> int:
-            return done.run(conn)
-
-        await fleet.services.db.write(settle)
-        _, token = await accounts(fleet).create_token(
-            "bench", "read", owner=None, days=None, by="bench", address="bench"
-        )
-        return token
-
-
-async def work(home: Path, agents: int, seconds: float) -> None:
-    """Be a fleet: a worker with many agents that claims, tells steps and finishes."""
-    from ezaigent.fleet import WorkerInfo, liveness, queries, seats
-    from ezaigent.store import Connection, NewEvent, emit_many
-    from ezaigent.tasks import Slot
-    from ezaigent.wiring import Fleet
-
-    async with Fleet.connect(home) as fleet:
-        services = fleet.services
-        worker = f"bench-{os.getpid()}"
-        with liveness.hold(services.locks, worker):
-            info = WorkerInfo(id=worker, host=socket.gethostname(), pid=os.getpid(), version="0", sandbox="off")
-
-            def enter(conn: Connection) -> tuple[str, ...]:
-                queries.enter(conn, info)
-                names = queries.agents_of(conn, info, {"claude": agents}).agents
-                seats.ready(conn, worker, names)
-                return names
-
-            names = await services.db.write(enter)
-            slots = [Slot(agent=name, profile="claude") for name in names]
-            end = time.monotonic() + seconds
-            turn = 0
-            while time.monotonic() < end:
-                began = time.monotonic()
-                if turn % 10 == 0:
-                    claims = await services.queue.claim(worker, random.sample(slots, CLAIMS))
-                    await services.queue.finish_many([(claim, None) for claim in claims])
-
-                def step(conn: Connection) -> None:
-                    queries.seen(conn, worker)
-                    data = {"sent": time.time(), "name": "shell", "what": "tool"}
-                    emit_many(conn, [NewEvent("run.step", agent=slots[0].agent, data=data)] * (STEPS // 10))
-
-                await services.db.write(step)
-                turn += 1
-                await asyncio.sleep(max(0.0, 0.1 - (time.monotonic() - began)))
 
 
 async def read_all(
@@ -223,25 +146,11 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=100)
     parser.add_argument("--rate", type=float, default=50.0, help="reads a second")
     parser.add_argument("--seconds", type=float, default=30.0, help="of each of the three parts")
-    parser.add_argument("--work", help=argparse.SUPPRESS)
     given = parser.parse_args()
-    if given.work:
-        asyncio.run(work(Path(given.work), given.agents, given.seconds))
-        return
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder) / "home"
         token = asyncio.run(fill(home, given.tasks))
-        server = subprocess.Popen(
-            [sys.executable, "-m", "ezaigent", "up", "--no-worker", "--port", "0", "--json"],
-            stdout=subprocess.PIPE,
-            env={**os.environ, "EZAIGENT_HOME": str(home)},
-        )
-        assert server.stdout is not None
-        ready = json.loads(server.stdout.readline())
-        words = ["--work", str(home), "--agents", str(given.agents), "--seconds", str(3 * given.seconds + 60)]
-        fleet = subprocess.Popen([sys.executable, "-m", "benchmarks.api", *words])
-        try:
-            time.sleep(2)
+        with at_work(home, agents=given.agents, seconds=3 * given.seconds + 60) as url:
             print(
                 conditions(
                     tasks=given.tasks,
@@ -251,12 +160,7 @@ def main() -> None:
                 )
             )
             for rate, clients in ((given.rate, 0), (0.0, given.clients), (given.rate, given.clients)):
-                asyncio.run(measure(ready["url"], token, rate=rate, clients=clients, seconds=given.seconds))
-        finally:
-            fleet.kill()
-            fleet.wait()
-            server.send_signal(signal.SIGINT)
-            server.wait()
+                asyncio.run(measure(url, token, rate=rate, clients=clients, seconds=given.seconds))
 
 
 if __name__ == "__main__":

@@ -9,12 +9,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
-import os
 import random
-import signal
-import subprocess
-import sys
 import tempfile
 import time
 from collections import defaultdict
@@ -23,7 +18,8 @@ from pathlib import Path
 
 import aiohttp
 
-from benchmarks.api import CLAIMS, STEPS, WARM_UP, at, fill, spread
+from benchmarks.api import WARM_UP, at, spread
+from benchmarks.atwork import CLAIMS, STEPS, at_work, fill
 from benchmarks.conditions import conditions
 
 GOAL = 0.200
@@ -116,17 +112,7 @@ def main() -> None:
         home = Path(folder) / "home"
         asyncio.run(fill(home, given.tasks))
         token = asyncio.run(converse(home))
-        server = subprocess.Popen(
-            [sys.executable, "-m", "ezaigent", "up", "--no-worker", "--port", "0", "--json"],
-            stdout=subprocess.PIPE,
-            env={**os.environ, "EZAIGENT_HOME": str(home)},
-        )
-        assert server.stdout is not None
-        ready = json.loads(server.stdout.readline())
-        words = ["--work", str(home), "--agents", str(given.agents), "--seconds", str(given.seconds + 60)]
-        fleet = subprocess.Popen([sys.executable, "-m", "benchmarks.api", *words])
-        try:
-            time.sleep(2)
+        with at_work(home, agents=given.agents, seconds=given.seconds + 60) as url:
             print(
                 conditions(
                     tasks=given.tasks,
@@ -136,12 +122,7 @@ def main() -> None:
                     fleet=f"{CLAIMS} tasks and {STEPS} steps a second",
                 )
             )
-            asyncio.run(speak(ready["url"], token, agents=given.agents, rate=given.rate, seconds=given.seconds))
-        finally:
-            fleet.kill()
-            fleet.wait()
-            server.send_signal(signal.SIGINT)
-            server.wait()
+            asyncio.run(speak(url, token, agents=given.agents, rate=given.rate, seconds=given.seconds))
 
 
 if __name__ == "__main__":
