@@ -9,20 +9,17 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import pytest
 from playwright.sync_api import Page, expect
 from tests.api.conftest import running
 from tests.web.conftest import NARROW, Site, kill
 from tests.web.looking import overflow, violations
 
-pytestmark = pytest.mark.timeout(300)
-
 
 @contextmanager
-def back(site: Site, tmp_path: Path) -> Generator[None]:
-    """Start the server again where it was, on what it had."""
-    with running(tmp_path / "home", "--agents", "3", "--port", str(urlsplit(site.url).port)):
-        yield
+def back(site: Site, tmp_path: Path) -> Generator[Any]:
+    """Start the server again where it was, on what it had; yield its process."""
+    with running(tmp_path / "home", "--agents", "3", "--port", str(urlsplit(site.url).port)) as (process, _):
+        yield process
 
 
 def ready(page: Page) -> None:

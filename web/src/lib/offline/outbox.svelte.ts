@@ -21,7 +21,9 @@ class Outbox {
         if (this.list.some((one) => one.refused === null)) void this.send();
       }, AGAIN);
     }
-    void this.#look().then(() => this.send());
+    void this.#look()
+      .then(() => this.send())
+      .then(() => (this.list.some((one) => one.refused === null) ? sync() : undefined));
   }
 
   close(): void {
@@ -34,9 +36,7 @@ class Outbox {
     if (this.#owner === null) throw new Error('sign in first');
     await put({ ...letter, owner: this.#owner, at: Date.now(), refused: null });
     await this.#look();
-    const worker = await navigator.serviceWorker?.getRegistration();
-    const later = (worker as { sync?: { register(tag: string): Promise<void> } } | undefined)?.sync;
-    await later?.register('outbox').catch(() => undefined); // then it is sent while a page is open
+    await sync();
   }
 
   async drop(id: string): Promise<void> {
@@ -59,6 +59,13 @@ class Outbox {
     const all = await letters().catch(() => []);
     this.list = all.filter((one) => one.owner === this.#owner);
   }
+}
+
+/** Have the worker send what waits when the network is back, where the browser has that; else a page does, once open. */
+async function sync(): Promise<void> {
+  const worker = await navigator.serviceWorker?.getRegistration();
+  const later = (worker as { sync?: { register(tag: string): Promise<void> } } | undefined)?.sync;
+  await later?.register('outbox').catch(() => undefined);
 }
 
 export const outbox = new Outbox();
