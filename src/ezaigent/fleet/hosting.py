@@ -114,6 +114,13 @@ class Hosting:
         self._came()
         return False
 
+    def admitted(self, conn: Connection) -> bool:
+        """Return whether the worker may claim: the others know of it, and its last word is no lease old.
+
+        Else tasks would be held by a worker that nobody misses when it dies.
+        """
+        return queries.known(conn, self.info.id, self._lease)
+
     def _behind(self) -> float:
         """Return how many seconds ago the worker is to be noted as heard of: judged when it is written, not before."""
         now = self._clock()

@@ -35,6 +35,8 @@ _end_unknown_leases = Sql(
     AND NOT EXISTS (SELECT 1 FROM workers WHERE workers.id = tasks.worker)"""
 )
 _seen = Sql("UPDATE workers SET seen_at = {now} - CAST($2 AS double precision) WHERE id = $1")
+_heard = "SELECT 1 FROM workers WHERE id = $1 AND seen_at > {now} - CAST($2 AS double precision)"
+_known = Sql(sqlite=_heard, postgresql=f"{_heard} FOR KEY SHARE SKIP LOCKED")
 _delete = Sql("DELETE FROM workers WHERE id = $1")
 _busy = Sql("SELECT agent, id, title FROM tasks WHERE state = 'running' AND lease_until > {now}")
 _ended = Sql("SELECT id, finished_at FROM tasks WHERE state IN [$1]")
@@ -106,6 +108,14 @@ def silent(conn: Connection, seconds: float) -> list[str]:
 def seen(conn: Connection, worker: str, behind: float = 0.0) -> bool:
     """Note that the worker was alive ``behind`` seconds ago; return whether it is on the list, and not lost."""
     return bool(_seen.run(conn, worker, behind))
+
+
+def known(conn: Connection, worker: str, fresh: float) -> bool:
+    """Return whether the worker is on the list and was heard of within ``fresh`` seconds.
+
+    Until the transaction ends nobody counts it as lost; where somebody is just doing that, it is not known.
+    """
+    return _known.first(conn, worker, fresh) is not None
 
 
 def leave(conn: Connection, worker: str, reason: str) -> None:

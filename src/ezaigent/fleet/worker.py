@@ -128,6 +128,9 @@ class Worker:
         self._seen = await self._events.head()
         self._paused = await self._queue.pauses()
         await self._hosting.look(())
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(PERIOD):
+                await self._peers.announce(self.info, busy=0)
         background = [
             asyncio.create_task(self._forever(self._heartbeats), name="heartbeats"),
             asyncio.create_task(self._forever(self._announce), name="presence"),
@@ -263,7 +266,9 @@ class Worker:
             return 0
         mine = [run.claim.task.id for name, run in self._runs.items() if name not in self._given_up]
         avoid = [*self._conductor.elsewhere.tasks(), *mine]  # a store that stood still has let its own leases run out
-        claims = await self._queue.claim(self.info.id, idle, only=self._only, avoid=avoid)
+        claims = await self._queue.claim(
+            self.info.id, idle, only=self._only, avoid=avoid, admitted=self._hosting.admitted
+        )
         for claim in claims:
             self._start(claim)
         return len(claims)

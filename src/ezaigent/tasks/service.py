@@ -102,17 +102,23 @@ class TaskQueue:
         *,
         only: Collection[str] | None = None,
         avoid: Collection[str] = (),
+        admitted: Callable[[Connection], bool] | None = None,
     ) -> list[Claim]:
         """Claim a task for each idle agent, as far as there are any; ``only`` restricts it to these task ids.
 
-        Those to ``avoid`` are left to other workers.
+        Those to ``avoid`` are left to other workers. Nothing is claimed unless the worker is ``admitted``: asked
+        in the same transaction, it must wait for no lock.
         """
         if not slots:
             return []
         settings = self._settings
-        return await self._db.write(
-            lambda conn: claiming.claim(conn, worker, slots, settings, only=only, avoid=avoid), apart=True
-        )
+
+        def transaction(conn: Connection) -> list[Claim]:
+            if admitted is not None and not admitted(conn):
+                return []
+            return claiming.claim(conn, worker, slots, settings, only=only, avoid=avoid)
+
+        return await self._db.write(transaction, apart=True)
 
     async def heartbeat(self, worker: str, runs: Mapping[str, int]) -> Pulse:
         """Prolong the leases of these runs (fence by run id) and say which are lost or to be cancelled."""
