@@ -45,7 +45,7 @@ async def db(tmp_path: Path) -> AsyncGenerator[Database]:
 
 
 def standby(db: Database, launcher: Noted, holder: str, **asked: int) -> Crew:
-    return Crew(db, Roster(db, 60, None), launcher, asked, holder=holder)
+    return Crew(db, Roster(db, None), launcher, asked, holder=holder)
 
 
 async def crew(db: Database, launcher: Noted, **asked: int) -> Crew:
@@ -105,8 +105,8 @@ async def test_one_of_several_launchers_starts_workers_and_the_next_one_takes_ov
 ) -> None:
     monkeypatch.setattr(module, "PERIOD", 0.01)
     first, second = Noted(lasting=lasting), Noted(lasting=lasting)
-    leading = Crew(db, Roster(db, 60, None), first, {"claude": 1}, holder="first", lease=9)
-    standing = Crew(db, Roster(db, 60, None), second, {"claude": 1}, holder="second", lease=9)
+    leading = Crew(db, Roster(db, None), first, {"claude": 1}, holder="first", lease=9)
+    standing = Crew(db, Roster(db, None), second, {"claude": 1}, holder="second", lease=9)
     leading.start()
     await until(lambda: ["claude-1"] in first.looks, what="the first one leads")
     standing.start()
@@ -128,7 +128,7 @@ async def test_a_launcher_leads_only_beside_an_autoscaler_that_leads(
     first, second = Noted(), Noted()
     leads = {"first": True, "second": False}
     crews = [
-        Crew(db, Roster(db, 60, None), launcher, {"claude": 1}, holder=name, lease=9)
+        Crew(db, Roster(db, None), launcher, {"claude": 1}, holder=name, lease=9)
         for name, launcher in (("first", first), ("second", second))
     ]
     for name, one in zip(leads, crews, strict=True):

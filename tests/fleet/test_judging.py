@@ -39,7 +39,7 @@ async def clock(tmp_path: Path) -> AsyncGenerator[Clock]:
 
 
 async def entered(clock: Clock, *, settles: bool = False) -> Hosting:
-    info = WorkerInfo(id="one", host="here", pid=1, version="1", sandbox="off")
+    info = WorkerInfo(id="one", host="here", pid=1, version="1", sandbox="off", lease=LEASE)
     hosting = Hosting(clock.db, info, {}, set(), lease=LEASE, settles=settles, clock=clock)
     await hosting.enter()
     return hosting
@@ -49,7 +49,7 @@ async def judges(clock: Clock) -> bool:
     """Return whether the worker was heard of so lately that it may take over from others."""
 
     def heard(conn: Connection) -> bool:
-        return queries.silent(conn, 0.4 * LEASE) == []
+        return queries.silent(conn, 0.4) == []
 
     return await clock.db.read(heard)
 

@@ -41,7 +41,7 @@ class Watcher:
     ) -> None:
         self.clock = Clock()
         self.db, self.bus = db, bus
-        self.info = WorkerInfo(id=name, host="here", pid=1, version="1", sandbox="off")
+        self.info = WorkerInfo(id=name, host="here", pid=1, version="1", sandbox="off", lease=lease)
         self.peers = Peers(db=db, bus=bus, worker=name, lease=lease, locks=locks, clock=self.clock)
 
     async def enter(self, *, silent: float = 3600.0) -> None:
@@ -135,10 +135,13 @@ async def test_without_a_bus_in_common_a_silent_worker_is_lost_after_one_and_a_h
     assert await one.look() == []
     assert await one.look(after=20) == []
     await three.enter(silent=16)
+    await Watcher(db, MemoryBus(), "four", lease=100).enter(silent=100)
     one.peers.held_up()
     assert await one.look(after=14) == [], "the store was away for this one, too"
     assert await one.look(after=2) == [], "one look says little"
-    assert await one.look(after=2) == ["three"]
+    assert await one.look(after=2) == ["three"], "the fourth one speaks more seldom, as it said"
+    (lost,) = await EventLog(db).read(0, kinds=["worker.lost"])
+    assert lost.data["reason"] == "no heartbeat for 1.5 of its leases"
 
 
 async def test_nobody_is_lost_by_a_worker_that_was_as_silent_itself(db: Database) -> None:

@@ -137,7 +137,6 @@ async def test_a_rolling_restart_of_all_workers_fails_no_task(
 async def test_the_autoscaler_grows_the_fleet_by_processes_and_shrinks_it_without_touching_a_task(
     scene: Scene, workers: Zygote, server: ModelServer
 ) -> None:
-    scene.more = {"queue": {"lease": 12}}  # whoever looks knows the workers' lease
     server.fail(Fault("hang", times=99))
     up = workers.command(
         *(scene, "up", "--launcher", "process", "--json"),

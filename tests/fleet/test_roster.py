@@ -11,7 +11,7 @@ from ezaigent.core.change import Change
 from ezaigent.core.errors import NotFoundError, UnavailableError
 from ezaigent.core.settings import QueueSettings
 from ezaigent.costs import Totals
-from ezaigent.fleet import Hosting, Peers, Roster, TaskView, WorkerInfo, liveness, profile_of
+from ezaigent.fleet import Hosting, Peers, Roster, TaskView, WorkerInfo, liveness, profile_of, queries
 from ezaigent.live import MemoryBus
 from ezaigent.store import Database
 from ezaigent.tasks import NewTask, State, Task, TaskQueue
@@ -33,7 +33,7 @@ async def test_agents_get_the_lowest_free_names_and_show_what_they_do(tmp_path: 
     db = await Database.open(f"sqlite:///{tmp_path}/store.db")
     try:
         locks = tmp_path / "workers"
-        queue, roster = TaskQueue(db, QueueSettings(lease=60)), Roster(db, 60, locks)
+        queue, roster = TaskQueue(db, QueueSettings(lease=60)), Roster(db, locks)
         with pytest.raises(NotFoundError, match="there are: none"):
             await roster.named("claude")
         with liveness.hold(locks, "one"):
@@ -60,6 +60,25 @@ async def test_agents_get_the_lowest_free_names_and_show_what_they_do(tmp_path: 
             assert (await worker(db, "three", locks, 1)).info.agents == ("claude-1",), "a dead worker's names are free"
     finally:
         await db.close()
+
+
+async def test_each_worker_is_judged_by_the_lease_that_it_announced(db: Database) -> None:
+    roster = Roster(db, None)
+
+    async def enter(name: str, lease: float, silent: float) -> None:
+        info = WorkerInfo(id=name, host="here", pid=1, version="1", sandbox="off", lease=lease)
+        await db.write(lambda conn: queries.register(conn, info, {"claude": 1}))
+        await db.write(lambda conn: queries.seen(conn, name, silent))
+
+    await enter("hasty", 10, 30)
+    await enter("patient", 600, 500)
+    await enter("gone", 600, 1000)
+    assert [one.id for one in await roster.workers()] == ["patient"]
+    assert [(view.name, view.worker) for view in await roster.agents()] == [("claude-2", "patient")]
+    assert await db.read(lambda conn: queries.silent(conn, queries.SILENCE)) == ["gone", "hasty"]
+    every = ["gone", "hasty", "patient"]
+    lost = await db.write(lambda conn: queries.lose(conn, every, "silent", by="me", leases=queries.SILENCE))
+    assert sorted(lost) == ["gone", "hasty"]
 
 
 def test_a_worker_lives_as_long_as_its_lock_is_held(tmp_path: Path) -> None:

@@ -23,6 +23,8 @@ class WorkerInfo(BaseModel):
     """Profiles whose seats it adopts; empty: it keeps to the agents that it was asked for."""
     room: int | None = None
     """Agents that it can host in all; None: any number."""
+    lease: float = 30.0
+    """Seconds for which its runs are its own without a word; it says something every third of that."""
     seen_at: float | None = None
     """Last heartbeat, database time."""
 

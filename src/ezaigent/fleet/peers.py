@@ -4,7 +4,7 @@ How a death is known, the surest way that the deployment has:
 
 - one data folder on one machine: the kernel has let go of the worker's lock file (``liveness``);
 - Redis: the worker announced itself there, and was missing on two looks one after the other;
-- otherwise: it said nothing to the store for one and a half leases (its tasks are free after one), on two looks.
+- otherwise: it said nothing to the store for one and a half of its leases (its tasks are free after one), on two looks.
 
 Redis may forget everything (a flush, a restart) or be away. So whoever looks keeps a mark of its own there: when that,
 or its own announcement, is missing, nothing is concluded, and only a worker that was seen after that can be missed. A
@@ -24,6 +24,7 @@ import structlog
 
 from ezaigent.fleet import liveness, queries
 from ezaigent.fleet.models import WorkerInfo
+from ezaigent.fleet.queries import SILENCE
 from ezaigent.live import LiveBus
 from ezaigent.store import Connection, Database
 
@@ -73,7 +74,7 @@ class Peers:
 
     @property
     def _silence(self) -> float:
-        return 1.5 * self._lease
+        return SILENCE * self._lease
 
     async def clear(self) -> None:
         """Before a worker starts on this machine: end what the dead ones held."""
@@ -112,22 +113,22 @@ class Peers:
         listed = await self._db.read(queries.ids)
         alive = liveness.alive(self._locks)
         dead = [worker for worker in listed if worker not in alive and worker != self._me]
-        return await self._lose(dead, "its process has ended", None)
+        return await self._lose(dead, "its process has ended")
 
     async def _by_silence(self) -> list[str]:
         if self._locks is not None:
             return []
         # Of workers whose words wait for a store that stood still, the first one to be heard must not judge the rest.
         silent, mute = await self._db.read(
-            lambda conn: (queries.silent(conn, self._silence), self._me in queries.silent(conn, _AWAKE * self._lease))
+            lambda conn: (queries.silent(conn, SILENCE), self._me in queries.silent(conn, _AWAKE))
         )
         if mute:
             self._silent.clear()
             return []
         self._silent = Counter({worker: self._silent[worker] + 1 for worker in silent if worker != self._me})
         dead = [worker for worker, times in self._silent.items() if times >= _LOOKS]
-        reason = f"no heartbeat for {self._silence:g} s"
-        return await self._lose(dead, reason, self._silence, heard_for=_AWAKE * self._lease)
+        reason = f"no heartbeat for {SILENCE:g} of its leases"
+        return await self._lose(dead, reason, leases=SILENCE, heard_for=_AWAKE * self._lease)
 
     async def _by_presence(self) -> list[str]:
         now = self._clock()
@@ -143,7 +144,7 @@ class Peers:
         self._seen |= present.keys()
         self._missed = Counter({worker: self._missed[worker] + 1 for worker in self._seen - present.keys()})
         dead = [worker for worker, times in self._missed.items() if times >= _LOOKS]
-        lost = await self._lose(dead, "it is gone from the live bus", _HEARD, looked=now)
+        lost = await self._lose(dead, "it is gone from the live bus", silent_for=_HEARD, looked=now)
         self._seen -= set(lost)
         return lost
 
@@ -151,8 +152,9 @@ class Peers:
         self,
         dead: list[str],
         reason: str,
-        silent_for: float | None,
         *,
+        silent_for: float | None = None,
+        leases: float | None = None,
         heard_for: float | None = None,
         looked: float | None = None,
     ) -> list[str]:
@@ -161,7 +163,9 @@ class Peers:
         def judge(conn: Connection) -> list[str]:
             if looked is not None and self._clock() - looked > _HELD_UP:
                 return []
-            return queries.lose(conn, sorted(dead), reason, by=self._me, silent_for=silent_for, heard_for=heard_for)
+            return queries.lose(
+                *(conn, sorted(dead), reason), by=self._me, silent_for=silent_for, leases=leases, heard_for=heard_for
+            )
 
         if not dead:
             return []

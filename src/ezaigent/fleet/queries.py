@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 import orjson
 
@@ -12,17 +13,33 @@ from ezaigent.fleet.models import WorkerInfo
 from ezaigent.store import Connection, Sql, emit
 from ezaigent.tasks import SETTLED
 
-_live = Sql("SELECT info, seen_at FROM workers WHERE seen_at > {now} - $1 ORDER BY started_at, id")
+
+def _by_lease(text: str) -> Sql:
+    """Return a statement in which ``{lease}`` is the lease that a worker announced, not that of whoever looks."""
+    return Sql(
+        sqlite=text.replace("{lease}", "coalesce(json_extract(info, '$.lease'), 30.0)"),
+        postgresql=text.replace("{lease}", "coalesce((info::json->>'lease')::float8, 30.0)"),
+    )
+
+
+SILENCE: Final = 1.5
+"""Leases of its own after which a worker that said nothing is no longer counted on: its tasks are free after one."""
+
+_live = _by_lease(
+    """SELECT info, seen_at FROM workers WHERE seen_at > {now} - CAST($1 AS double precision) * {lease}
+    ORDER BY started_at, id"""
+)
 _insert = Sql(
     """INSERT INTO workers (id, host, pid, version, started_at, seen_at, info)
     VALUES ($1, $2, $3, $4, {now}, {now} - CAST($6 AS double precision), $5) ON CONFLICT (id) DO NOTHING"""
 )
 _note = Sql("UPDATE workers SET info = $2 WHERE id = $1")
 _ids = Sql("SELECT id FROM workers ORDER BY id")
-_silent = Sql("SELECT id FROM workers WHERE seen_at < {now} - CAST($1 AS double precision) ORDER BY id")
-_lose = Sql(
+_silent = _by_lease("SELECT id FROM workers WHERE seen_at < {now} - CAST($1 AS double precision) * {lease} ORDER BY id")
+_lose = _by_lease(
     """DELETE FROM workers WHERE id IN [$1]
     AND (CAST($2 AS double precision) IS NULL OR seen_at < {now} - CAST($2 AS double precision))
+    AND (CAST($5 AS double precision) IS NULL OR seen_at < {now} - CAST($5 AS double precision) * {lease})
     AND (CAST($3 AS double precision) IS NULL OR EXISTS (
         SELECT 1 FROM workers AS judge WHERE judge.id = $4 AND judge.seen_at >= {now} - CAST($3 AS double precision)))
     RETURNING id, host, pid, {now} - seen_at"""
@@ -86,11 +103,11 @@ def _text(info: WorkerInfo) -> str:
     return orjson.dumps(info.model_dump(exclude={"seen_at"})).decode()
 
 
-def workers(conn: Connection, fresh: float, alive: frozenset[str] | None) -> list[WorkerInfo]:
-    """Return the workers heard of within ``fresh`` seconds, and known to be ``alive`` where that can be known."""
+def workers(conn: Connection, alive: frozenset[str] | None, *, leases: float = SILENCE) -> list[WorkerInfo]:
+    """Return the workers heard of within so many of their own ``leases``, and ``alive`` where that can be known."""
     found = [
         WorkerInfo.model_validate({**orjson.loads(info), "seen_at": seen_at})
-        for info, seen_at in _live.all(conn, fresh)
+        for info, seen_at in _live.all(conn, leases)
     ]
     return [worker for worker in found if alive is None or worker.id in alive]
 
@@ -100,9 +117,9 @@ def ids(conn: Connection) -> list[str]:
     return [row[0] for row in _ids.all(conn)]
 
 
-def silent(conn: Connection, seconds: float) -> list[str]:
-    """Return the ids of the workers that were not heard of for so long."""
-    return [row[0] for row in _silent.all(conn, seconds)]
+def silent(conn: Connection, leases: float) -> list[str]:
+    """Return the ids of the workers that were not heard of for so many of their own leases."""
+    return [row[0] for row in _silent.all(conn, leases)]
 
 
 def seen(conn: Connection, worker: str, behind: float = 0.0) -> bool:
@@ -132,15 +149,16 @@ def lose(
     *,
     by: str,
     silent_for: float | None = None,
+    leases: float | None = None,
     heard_for: float | None = None,
 ) -> list[str]:
     """Take workers that died off the list, end their leases now, and free their seats; return their ids.
 
-    Of several peers that find it out, one does it. Whoever was heard of within ``silent_for`` seconds stays; None:
-    they are known to be dead. Nobody is lost where ``by`` itself was not heard of within ``heard_for`` seconds: a store
-    that stood still makes all look silent.
+    Of several peers that find it out, one does it. Whoever was heard of within ``silent_for`` seconds, or so many of
+    its own ``leases``, stays; None: they are known to be dead. Nobody is lost where ``by`` itself was not heard of
+    within ``heard_for`` seconds: a store that stood still makes all look silent.
     """
-    lost = _lose.all(conn, list(dead), silent_for, heard_for, by)
+    lost = _lose.all(conn, list(dead), silent_for, heard_for, by, leases)
     for worker, host, pid, silence in lost:
         tasks = _end_leases.run(conn, worker)
         data = {"worker": worker, "host": host, "pid": pid, "reason": reason, "by": by}

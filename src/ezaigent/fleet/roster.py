@@ -44,23 +44,22 @@ class AgentView(BaseModel):
 class Roster:
     """The list of workers and agents."""
 
-    def __init__(self, db: Database, lease: float, locks: Path | None) -> None:
-        """A worker is live within one ``lease`` (seconds) of its heartbeat, and while its lock in ``locks`` is held."""
+    def __init__(self, db: Database, locks: Path | None) -> None:
+        """A worker is live within one lease of its own after its heartbeat, and while its lock in ``locks`` is held."""
         self._db = db
-        self._fresh = lease
         self._locks = locks
 
     async def workers(self) -> list[WorkerInfo]:
         """Return the live workers."""
         alive = self._alive()
-        return await self._db.read(lambda conn: queries.workers(conn, self._fresh, alive))
+        return await self._db.read(lambda conn: queries.workers(conn, alive, leases=1.0))
 
     async def agents(self) -> list[AgentView]:
         """Return the agents that exist, by worker, then paused ones that do not."""
         alive = self._alive()
         live, all_seats, busy, paused = await self._db.read(
             lambda conn: (
-                {worker.id: worker for worker in queries.workers(conn, self._fresh, alive)},
+                {worker.id: worker for worker in queries.workers(conn, alive, leases=1.0)},
                 seats.all_seats(conn, exclusive=True),
                 queries.busy(conn),
                 pauses(conn),

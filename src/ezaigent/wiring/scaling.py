@@ -54,7 +54,6 @@ def scaler_control(services: Services) -> ScalerControl:
         services.db,
         settings.scaling,
         catalog_of(settings, scaled_pools(settings)),
-        fresh=1.5 * settings.queue.lease,
         alive=lambda: liveness.alive(services.locks) if services.embedded else None,
     )
 
@@ -107,7 +106,6 @@ async def scaling(
         file=settings.scaling,
         catalog=catalog_of(settings, names),
         launcher=launcher,
-        fresh=1.5 * settings.queue.lease,
         locks=services.locks if services.embedded else None,
         host=Host(settings.home) if settings.launcher.kind in {"inline", "process"} else None,
         spent=spent if settings.costs.daily_budget_usd is not None else None,

@@ -62,7 +62,7 @@ class Services:
     @property
     def roster(self) -> Roster:
         """Who is there."""
-        return Roster(self.db, self.settings.queue.lease, self.locks if self.embedded else None)
+        return Roster(self.db, self.locks if self.embedded else None)
 
 
 def database_url(settings: Settings) -> str:
@@ -217,6 +217,7 @@ async def open_worker(
             exclusive=only is not None,
             hosts=tuple(hosts),
             room=room,
+            lease=settings.queue.lease,
         )
         hosting = Hosting(
             services.db,

@@ -30,7 +30,7 @@ THRESHOLD = settings(policy="threshold", cooldown=0, max=10)
 
 
 async def seen(yard: Yard, file: ScalingSettings) -> View:
-    found = await yard.db.read(lambda conn: queries.look(conn, fresh=60, alive=None, spending=False))
+    found = await yard.db.read(lambda conn: queries.look(conn, alive=None, spending=False))
     return view(found, Facts(), {}, Memory(), settings=file, catalog=CLAUDE)
 
 
@@ -364,5 +364,5 @@ async def test_what_was_used_of_each_model_in_the_last_minute_is_seen(yard: Yard
     call = CallRecord(provider="a", model="x", input_tokens=100, cache_read_tokens=60, output_tokens=5)
     none = CallRecord(provider="a", model="x", outcome="refused")
     await yard.db.write(lambda conn: settle(conn, claim, [(call, None), (call, None), (none, None)], step=0))
-    found = await yard.db.read(lambda conn: queries.look(conn, fresh=60, alive=None, spending=False))
+    found = await yard.db.read(lambda conn: queries.look(conn, alive=None, spending=False))
     assert found.metered == {"a:x": {"requests": 2.0, "input_tokens": 80.0, "output_tokens": 10.0, "tokens": 90.0}}

@@ -44,7 +44,7 @@ class Yard:
 
     async def enter(self, worker: str, hosts: Sequence[str] = ("claude", "gpt")) -> None:
         """Put a live worker on the list."""
-        info = WorkerInfo(id=worker, host="here", pid=1, version="0", sandbox="off", hosts=tuple(hosts))
+        info = WorkerInfo(id=worker, host="here", pid=1, version="0", sandbox="off", hosts=tuple(hosts), lease=60)
         await self.db.write(lambda conn: queries.enter(conn, info))
 
     async def die(self, worker: str) -> None:
@@ -120,12 +120,12 @@ class Yard:
         return Memory.from_text(await self.db.read(lambda conn: recalled(conn, "scaler")))
 
     def control(self, file: ScalingSettings, catalog: Catalog = CLAUDE) -> ScalerControl:
-        return ScalerControl(self.db, file, catalog, fresh=60, alive=lambda: None)
+        return ScalerControl(self.db, file, catalog, alive=lambda: None)
 
     def scaler(
         self, file: ScalingSettings, *, holder: str = "one", catalog: Catalog = CLAUDE, lease: float = 0.6, **more: Any
     ) -> Scaler:
-        given: dict[str, Any] = {"launcher": InlineLauncher(), "fresh": 60, "lease": lease, **more}
+        given: dict[str, Any] = {"launcher": InlineLauncher(), "lease": lease, **more}
         return Scaler(db=self.db, events=self.events, holder=holder, file=file, catalog=catalog, **given)
 
     @asynccontextmanager

@@ -97,14 +97,12 @@ class ScalerControl:
         file: ScalingSettings,
         catalog: Catalog,
         *,
-        fresh: float,
         alive: Callable[[], frozenset[str] | None],
     ) -> None:
-        """``file`` are the settings that changes are made on top of; workers are live within ``fresh`` seconds."""
+        """``file`` are the settings that changes are made on top of."""
         self._db = db
         self._file = file
         self._catalog = catalog
-        self._fresh = fresh
         self._alive = alive
 
     async def status(self) -> ScalerView:
@@ -165,7 +163,7 @@ class ScalerControl:
         force = overrides.in_force(conn, self._file)
         holder = leader(conn, OFFICE)
         memory = Memory.from_text(recalled(conn, OFFICE))
-        look = queries.look(conn, fresh=self._fresh, alive=alive, spending=False)
+        look = queries.look(conn, alive=alive, spending=False)
         seen = view(look, Facts(), {}, memory, settings=force.settings, catalog=self._catalog)
         pools: list[PoolView] = []
         for pool in seen.snapshot.pools:

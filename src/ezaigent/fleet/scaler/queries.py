@@ -70,13 +70,13 @@ class Look:
     """Nano-USD of the present hour and day (UTC) by profile; empty where it was not asked for."""
 
 
-def look(conn: Connection, *, fresh: float, alive: frozenset[str] | None, spending: bool) -> Look:
-    """Read what a decision needs. Workers count as live within ``fresh`` seconds, and only those ``alive``."""
+def look(conn: Connection, *, alive: frozenset[str] | None, spending: bool) -> Look:
+    """Read what a decision needs. Workers count as live while they are heard of, and only those ``alive``."""
     at = now(conn)
     return Look(
         at=at,
         seats=seats.all_seats(conn),
-        workers={worker.id: worker for worker in queries.workers(conn, fresh, alive)},
+        workers={worker.id: worker for worker in queries.workers(conn, alive)},
         busy=_pairs(_busy.all(conn)),
         queued=_pairs(_queued.all(conn)),
         paused=pauses(conn),
@@ -101,14 +101,14 @@ def _pairs(rows: Sequence[tuple[Any, ...]]) -> dict[str, Any]:
     return {row[0]: row[1] for row in rows}
 
 
-def hosting(conn: Connection, fresh: float, alive: frozenset[str] | None) -> tuple[list[Seat], list[WorkerInfo]]:
+def hosting(conn: Connection, alive: frozenset[str] | None) -> tuple[list[Seat], list[WorkerInfo]]:
     """Return all seats and the live workers."""
-    return seats.all_seats(conn), queries.workers(conn, fresh, alive)
+    return seats.all_seats(conn), queries.workers(conn, alive)
 
 
-def clear_unhosted(conn: Connection, fresh: float, alive: frozenset[str] | None) -> None:
+def clear_unhosted(conn: Connection, alive: frozenset[str] | None) -> None:
     """Give up the seats that nobody hosts and no live worker could: whoever ordered them goes."""
-    all_seats, workers = hosting(conn, fresh, alive)
+    all_seats, workers = hosting(conn, alive)
     hosts = {profile for worker in workers for profile in worker.hosts}
     waiting = [seat for seat in all_seats if seat.worker is None and not seat.pinned and seat.profile not in hosts]
     seats.leave(conn, [seat.agent for seat in waiting], "the autoscaler ends", recallable=False)

@@ -58,7 +58,6 @@ class Scaler:
         file: ScalingSettings,
         catalog: Catalog,
         launcher: Launcher,
-        fresh: float,
         locks: Path | None = None,
         host: Host | None = None,
         spent: Callable[[], Awaitable[bool]] | None = None,
@@ -66,7 +65,7 @@ class Scaler:
     ) -> None:
         """Size the pools of ``catalog`` by the settings in ``file`` and what was changed at run time.
 
-        Workers count as live within ``fresh`` seconds of their last word, and while their lock in ``locks`` is held.
+        Workers count as live while they are heard of, and while their lock in ``locks`` is held.
         ``host`` guards this machine; ``spent`` says whether today's budget is used up.
         """
         self._db = db
@@ -75,7 +74,6 @@ class Scaler:
         self._file = file
         self._catalog = catalog
         self._launcher = launcher
-        self._fresh = fresh
         self._locks = locks
         self._host = host
         self._spent = spent
@@ -100,7 +98,7 @@ class Scaler:
         except asyncio.CancelledError:
             with contextlib.suppress(EzAigentError):
                 alive = self._alive()
-                await self._election.resign(term, lambda conn: queries.clear_unhosted(conn, self._fresh, alive))
+                await self._election.resign(term, lambda conn: queries.clear_unhosted(conn, alive))
             raise
         finally:
             self.leading = False
@@ -152,7 +150,7 @@ class Scaler:
                 own.hour_usd is not None or own.day_usd is not None
                 for own in (force.settings.pool(name) for name in self._catalog.pools)
             )
-            look = queries.look(conn, fresh=self._fresh, alive=alive, spending=spending)
+            look = queries.look(conn, alive=alive, spending=spending)
             return force, look, queries.run_ends(conn, ends)
 
         force, look, runs = await self._db.read(read)
@@ -192,7 +190,7 @@ class Scaler:
     async def _host_all(self) -> None:
         try:
             alive = self._alive()
-            seats, workers = await self._db.read(lambda conn: queries.hosting(conn, self._fresh, alive))
+            seats, workers = await self._db.read(lambda conn: queries.hosting(conn, alive))
             await self._launcher.ensure(seats, workers)
         except UnavailableError as error:
             log.warning("the launcher has to wait for the store", reason=str(error))
