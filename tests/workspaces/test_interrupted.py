@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import sys
+from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from tests.workspaces.conftest import Source
 
 from ezaigent.core.settings import WorkspaceSettings
 from ezaigent.workspaces import Sandbox, Workspaces
+from ezaigent.workspaces import opening as module
 
 _SLOW = """#!/bin/sh
 case "$*" in *"read-tree --reset -u"*)
@@ -79,6 +82,72 @@ async def test_a_command_that_ignores_the_request_to_end_is_ended_with_its_child
     with pytest.raises(asyncio.CancelledError):
         await running
     await until(lambda: not _runs(int(child.read_text())), what="its child has ended")
+
+
+_ORPHANED = """#!/bin/sh
+case "$*" in *"read-tree --reset -u"*)
+    if [ -e '{folder}/hang' ]; then
+        touch '{folder}/hangs'
+        while [ ! -e '{folder}/go' ]; do sleep 0.05; done
+        echo late > README.md
+        touch '{folder}/wrote'
+        exit 0
+    fi;;
+esac
+exec '{git}' "$@"
+"""
+"""A git that writes into its tree only when it is told to, long after its worker was killed."""
+_WORKER = """
+import asyncio, sys
+from pathlib import Path
+from ezaigent.core.settings import SandboxSettings, WorkspaceSettings
+from ezaigent.workspaces import Workspaces, detect
+async def main():
+    sandbox = await detect(SandboxSettings(level="off"))
+    await Workspaces(Path(sys.argv[1]), WorkspaceSettings(), sandbox).open(task_id="t1", repo=sys.argv[2], base=None)
+asyncio.run(main())
+"""
+
+
+@pytest.fixture
+async def orphaned(home: Path, source: Source, slow: Path) -> AsyncGenerator[Path]:
+    """A tree whose worker was killed while its git was about to write into it."""
+    git = shutil.which("git", path=os.environ["PATH"].partition(os.pathsep)[2])
+    (slow / "git").write_text(_ORPHANED.format(folder=slow, git=git))
+    (slow / "hang").touch()
+    worker = await asyncio.create_subprocess_exec(sys.executable, "-c", _WORKER, str(home), str(source.path))
+    await until((slow / "hangs").exists, within=60, what="its git writes")
+    worker.kill()
+    await worker.wait()
+    (slow / "hang").unlink()
+    yield slow
+    (slow / "go").touch()
+    await until((slow / "wrote").exists, within=30, what="nothing is left behind")
+
+
+async def test_a_tree_is_taken_over_when_the_git_of_a_killed_worker_has_ended(
+    workspaces: Workspaces, home: Path, source: Source, orphaned: Path
+) -> None:
+    opening = asyncio.create_task(workspaces.open(task_id="t1", repo=str(source.path), base=None))
+    await asyncio.wait({opening}, timeout=1)
+    assert not opening.done(), "somebody still writes there"
+    (orphaned / "go").touch()
+    workspace = await opening
+    assert (orphaned / "wrote").exists()
+    assert (workspace.path / "README.md").read_text() == "# Project\n"
+    assert list((home / "trees").iterdir()) == [workspace.path]
+    await workspace.close()
+
+
+async def test_a_git_that_does_not_end_keeps_the_old_tree_to_itself(
+    workspaces: Workspaces, source: Source, orphaned: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PATIENCE", 0.1)
+    workspace = await workspaces.open(task_id="t1", repo=str(source.path), base=None)
+    (orphaned / "go").touch()
+    await until((orphaned / "wrote").exists, within=30)
+    assert (workspace.path / "README.md").read_text() == "# Project\n"
+    await workspace.close()
 
 
 def _runs(pid: int) -> bool:

@@ -10,11 +10,12 @@ variables of the caller are dropped.
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import re
 import signal
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -140,6 +141,7 @@ class Git:
         tree: Path | None = None,
         index: Path | None = None,
         data: bytes = b"",
+        mark: Path | None = None,
         network: bool = False,
         credential: Credential | None = None,
         flags: Sequence[str] = (),
@@ -150,7 +152,8 @@ class Git:
         """Run ``git words…`` and return how it ended.
 
         ``at`` is the git folder, named to git explicitly: nothing that lies in a work tree is searched for or
-        trusted. ``tree`` is the work tree and ``index`` the index file to use. ``network`` keeps the person's own
+        trusted. ``tree`` is the work tree and ``index`` the index file to use. ``mark`` is a file that stays locked for
+        as long as the command lives, whatever becomes of this process. ``network`` keeps the person's own
         configuration. ``credential`` answers git's questions for a login without showing on any command line.
         ``flags`` are further options of git, ``ssh`` those of ssh.
 
@@ -177,7 +180,7 @@ class Git:
         waited = 0.0
         while True:
             async with self._slots:
-                code, out, err = await _communicate(argv, env, tree or at or Path("/"), data, limit)
+                code, out, err = await _communicate(argv, env, tree or at or Path("/"), data, limit, mark=mark)
             result = GitResult(code, out, scrub(err.decode("utf-8", "replace"), secrets))
             lock = named_in(result.err, ours) if code else None
             if lock is None or waited > AGE:
@@ -241,26 +244,17 @@ class Git:
 
 
 async def _communicate(
-    argv: Sequence[str | bytes], env: Mapping[str, str], cwd: Path, data: bytes, limit: float
+    argv: Sequence[str | bytes],
+    env: Mapping[str, str],
+    cwd: Path,
+    data: bytes,
+    limit: float,
+    *,
+    mark: Path | None = None,
 ) -> tuple[int, bytes, bytes]:
-    starting = asyncio.ensure_future(
-        asyncio.create_subprocess_exec(
-            *argv,
-            stdin=asyncio.subprocess.PIPE if data else asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            env=env,
-            cwd=cwd,
-            start_new_session=True,  # no terminal to prompt on, and one group to end
-        )
-    )
     try:
-        process = await asyncio.shield(starting)
-    except asyncio.CancelledError:
-        # Cancelled while it starts, asyncio would end git but not git's children, and wait for those.
-        with suppress(OSError):
-            await _end(await starting)
-        raise
+        with _locked(mark) as handles:
+            process = await _start(argv, env, cwd, handles, stdin=bool(data))
     except FileNotFoundError:
         if not cwd.is_dir():  # noqa: ASYNC240  (one look, where the start has failed already)
             raise UnavailableError(f"the folder {str(cwd)!r} is gone: open the workspace again") from None
@@ -278,6 +272,44 @@ async def _communicate(
     finally:
         await _end(process)
     return process.returncode or 0, out, err
+
+
+async def _start(
+    argv: Sequence[str | bytes], env: Mapping[str, str], cwd: Path, handles: Sequence[int], *, stdin: bool
+) -> asyncio.subprocess.Process:
+    starting = asyncio.ensure_future(
+        asyncio.create_subprocess_exec(
+            *argv,
+            stdin=asyncio.subprocess.PIPE if stdin else asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env=env,
+            cwd=cwd,
+            pass_fds=handles,
+            start_new_session=True,  # no terminal to prompt on, and one group to end
+        )
+    )
+    try:
+        return await asyncio.shield(starting)
+    except asyncio.CancelledError:
+        # Cancelled while it starts, asyncio would end git but not git's children, and wait for those.
+        with suppress(OSError):
+            await _end(await starting)
+        raise
+
+
+@contextmanager
+def _locked(mark: Path | None) -> Generator[tuple[int, ...]]:
+    """Give handles for a command to inherit: with the last process that has one the lock of ``mark`` goes."""
+    if mark is None:
+        yield ()
+        return
+    handle = os.open(mark, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH)
+        yield (handle,)
+    finally:
+        os.close(handle)
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:

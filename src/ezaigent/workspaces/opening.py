@@ -13,6 +13,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from ezaigent.core.errors import RunError
 from ezaigent.workspaces.bases import with_parents
@@ -20,12 +21,14 @@ from ezaigent.workspaces.indexes import new_index, remove_indexes
 from ezaigent.workspaces.layout import Layout, admin_folder, open_up, remove_tree, tie
 from ezaigent.workspaces.mirrors import Mirror
 from ezaigent.workspaces.notes import left_out
-from ezaigent.workspaces.ownership import Ownership
+from ezaigent.workspaces.ownership import Ownership, is_left_alone
 from ezaigent.workspaces.refs import base_ref, branch_ref, checkpoint_ref, salvage_folder
 from ezaigent.workspaces.sandbox import Sandbox
 from ezaigent.workspaces.snapshots import Snapshots
 from ezaigent.workspaces.worktree import Workspace
 
+PATIENCE: Final = 20.0
+"""Seconds for which a git of a worker that was killed is waited for; then its tree is set aside."""
 _BASE_LINE = re.compile(r"^Base: ([0-9a-f]{40,64})$", re.MULTILINE)
 
 
@@ -50,11 +53,13 @@ async def open_tree(layout: Layout, mirror: Mirror, sandbox: Sandbox, wanted: Wa
     task_id, path, notes = wanted.task_id, layout.tree(wanted.task_id), layout.note(wanted.task_id)
     base = await _base(mirror, wanted)
     ownership, contested = Ownership.take(notes)
-    if not contested:
-        remove_indexes(notes)
-        remove_indexes(admin_folder(mirror.path, task_id))
-    snapshots = Snapshots(mirror, path, new_index(notes))
     try:
+        if not contested and not await is_left_alone(notes, PATIENCE):
+            contested = True
+        if not contested:
+            remove_indexes(notes)
+            remove_indexes(admin_folder(mirror.path, task_id))
+        snapshots = Snapshots(mirror, path, new_index(notes))
         await _prepare(layout, mirror, snapshots, wanted, base, contested=contested)
         return Workspace(
             task_id=task_id,

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+import fcntl
 import os
 import secrets
+import time
 from pathlib import Path
+from typing import Final
 
 import psutil
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ezaigent.core.errors import StaleFence
 
+WRITING: Final = "writing"
+"""File beside the owner's that every git which writes into the tree keeps locked, also when its worker was killed."""
 _FILE = "owner"
+_LOOK: Final = 0.05
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -80,6 +87,27 @@ class Ownership:
         now = _read(self._notes)
         if now is not None and now.token == self._owner.token:
             _write(self._notes, now.model_copy(update={"closed": True}))
+
+
+async def is_left_alone(notes: Path, patience: float) -> bool:
+    """Wait until no git writes into the tree any more; return whether that came true within ``patience`` seconds."""
+    deadline = time.monotonic() + patience
+    while _is_written(notes / WRITING):
+        if time.monotonic() > deadline:
+            return False
+        await asyncio.sleep(_LOOK)
+    return True
+
+
+def _is_written(mark: Path) -> bool:
+    try:
+        with mark.open("r+b") as handle:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
 
 
 def is_in_use(notes: Path) -> bool:

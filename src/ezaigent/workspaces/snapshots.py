@@ -23,6 +23,7 @@ from ezaigent.workspaces.fast_import import BATCH, Changes, import_changes
 from ezaigent.workspaces.fingerprints import fingerprint
 from ezaigent.workspaces.git import Git, GitFailed
 from ezaigent.workspaces.mirrors import ZERO, Mirror
+from ezaigent.workspaces.ownership import WRITING
 from ezaigent.workspaces.reading import SUBMODULE, Blob, Tree, is_savable
 
 _REFRESH_AFTER: Final = 200
@@ -87,14 +88,14 @@ class Snapshots:
     async def restore(self, commit: str) -> None:
         """Make the tree be ``commit``: the private index must stand for the tree as it is now."""
         await self._run("update-index", "-q", "--really-refresh", ok=())
-        await self._run("read-tree", "--reset", "-u", commit)
+        await self._run("read-tree", "--reset", "-u", commit, writes=True)
         await self._noted(commit)
 
     async def fill(self, commit: str) -> None:
         """Write ``commit`` into a tree that is empty. Raises ``UsageError`` for a commit with forbidden names."""
         self.index.unlink(missing_ok=True)
         try:
-            await self._run("read-tree", "--reset", "-u", commit)
+            await self._run("read-tree", "--reset", "-u", commit, writes=True)
         except GitFailed as error:
             if found := _FORBIDDEN.search(error.result.err):
                 raise UsageError(
@@ -149,7 +150,7 @@ class Snapshots:
         await asyncio.to_thread(self._remove, differences.new)
         if differences.changed:
             data = b"".join(path + b"\0" for path in differences.changed if path not in self._submodules)
-            await self._run("checkout-index", "--force", "--quiet", "-z", "--stdin", data=data)
+            await self._run("checkout-index", "--force", "--quiet", "-z", "--stdin", data=data, writes=True)
 
     def _remove(self, paths: tuple[bytes, ...]) -> None:
         tree = self._open()
@@ -267,6 +268,10 @@ class Snapshots:
             await self._run("update-index", "-q", "--refresh", ok=())
             self._unsettled = 0
 
-    async def _run(self, *words: str, data: bytes = b"", ok: tuple[int, ...] = (0,)) -> bytes:
-        result = await self._git.run(*words, at=self._mirror.path, tree=self._tree, index=self.index, data=data, ok=ok)
+    async def _run(self, *words: str, data: bytes = b"", ok: tuple[int, ...] = (0,), writes: bool = False) -> bytes:
+        """Run git on the tree; ``writes`` says that it changes files there."""
+        mark = self.index.with_name(WRITING) if writes else None
+        result = await self._git.run(
+            *words, at=self._mirror.path, tree=self._tree, index=self.index, data=data, mark=mark, ok=ok
+        )
         return result.out
