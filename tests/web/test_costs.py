@@ -18,6 +18,9 @@ def test_what_is_left_of_today_s_budget_is_drawn_and_costs_are_by_repository(
     expect(page.locator("[data-burn]")).to_contain_text("$5.00 of $5.00 left today")
     page.get_by_role("button", name="by repository").click()
     expect(page.get_by_text("Nothing was spent yet.")).to_be_visible()
+    page.get_by_role("button", name="7 days").click()
+    page.wait_for_url("**/#/costs?by=repo&days=7")
+    expect(page.get_by_text("Nothing was spent then.")).to_be_visible()
     assert faults(page, "costs", tmp_path) == {}
     assert site.problems == []
 
