@@ -22,6 +22,11 @@ def test_the_needs_are_a_picture_and_a_list(site: Site, tmp_path: Path) -> None:
         page.wait_for_url("**/#/tasks/*")
         ids.append(page.url.rpartition("/")[2])
 
+    page.goto(f"{site.url}/#/new")
+    page.get_by_text("More: base").click()
+    page.get_by_label("Add a task that it needs").select_option(ids[1])
+    expect(page.locator("#needs")).to_have_value(ids[1])
+
     page.goto(f"{site.url}/#/queue")
     picture = page.get_by_role("region", name="Picture of who needs whom")
     expect(picture.get_by_role("link")).to_have_count(4)
