@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import resource
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import psutil
@@ -35,26 +37,44 @@ async def test_over_an_end_and_a_kill_of_the_server_no_client_misses_or_repeats_
     assert max(report.peaks) - report.rest < 2 * WINDOW_BYTES + SIZE.clients * MIB // 8 + 80 * MIB
 
 
-async def test_a_client_that_takes_nothing_for_long_is_cut_off(served: Inside, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ending its stream would not be enough: what waits to be sent to it would keep the connection open for ever."""
-    monkeypatch.setattr("ezaigent.api.routes.events._STUCK", 0.5)
+@asynccontextmanager
+async def stuck(served: Inside) -> AsyncGenerator[tuple[str, int]]:
+    """Open a stream that nobody reads, and write until its connection is full; yield its address."""
     host, _, port = served.server.url.removeprefix("http://").partition(":")
     _, writer = await asyncio.open_connection(host, int(port), limit=1024)
     request = f"GET /api/v1/events?after=0 HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {served.token}\r\n\r\n"
     writer.write(request.encode())
     await until_streams(served, 1)
     rows = [NewEvent("run.step", task_id="t", data={"text": "x" * 10_000})] * 500
-    own = writer.get_extra_info("sockname")
-
-    def connected() -> bool:
-        return any(one.raddr == own for one in psutil.Process().net_connections("tcp"))
-
-    assert connected()
     for _ in range(6):
         await served.db.write(lambda conn: emit_many(conn, rows))
-    await until(lambda: not connected(), within=60, what="the server has closed its side")
-    await until_streams(served, 0)
+    yield writer.get_extra_info("sockname")
     writer.close()
+
+
+async def test_a_client_that_takes_nothing_for_long_is_cut_off(served: Inside, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ending its stream would not be enough: what waits to be sent to it would keep the connection open for ever."""
+    monkeypatch.setattr("ezaigent.api.routes.events._STUCK", 2.0)
+    async with stuck(served) as own:
+
+        def connected() -> bool:
+            return any(one.raddr == own for one in psutil.Process().net_connections("tcp"))
+
+        await until_streams(served, 0)
+        await until(lambda: not connected(), within=60, what="the server has closed its side")
+
+
+async def test_a_client_that_takes_nothing_does_not_hold_up_the_end_of_the_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ezaigent.api.server._GRACE", 3600)
+    async with (
+        asyncio.timeout(100),
+        contextlib.AsyncExitStack() as stack,
+        inside(settings_for(tmp_path / "home", rate=100_000)) as served,  # ends first
+    ):
+        await stack.enter_async_context(stuck(served))
+        await until_streams(served, 1)
 
 
 async def test_a_restart_brings_all_clients_of_a_token_back_at_once(tmp_path: Path) -> None:
