@@ -27,7 +27,7 @@ from playwright.sync_api import BrowserContext
 
 from benchmarks.browsing import frames, heap, lighthouse, scripts
 from benchmarks.browsing.driving import Pace, fill
-from benchmarks.browsing.sites import Driver, chromium, fleet_page, served, sign_in
+from benchmarks.browsing.sites import Driver, Wire, chromium, fleet_page, served, sign_in
 from benchmarks.conditions import conditions
 
 FRAME_GOAL = 33.0
@@ -82,7 +82,7 @@ def judge(url: str, port: int, runs: int) -> None:
 def look(context: BrowserContext, url: str, *, throttle: float, seconds: float, minutes: int) -> None:
     """Print the frame times, then the memory, of one tab."""
     page = fleet_page(context, url)
-    wire = context.new_cdp_session(page)
+    wire = Wire.to_page(page)
     frames.slow_down(wire, throttle)
     if seconds:
         page.wait_for_timeout(5_000)

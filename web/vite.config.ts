@@ -2,6 +2,7 @@ import { fileURLToPath } from 'node:url';
 import { svelte } from '@sveltejs/vite-plugin-svelte';
 import { defineConfig } from 'vite';
 import { VitePWA } from 'vite-plugin-pwa';
+import { compress } from './compress.ts';
 import { icons } from './icons.ts';
 
 const server = process.env['EZAIGENT_URL'] ?? 'http://127.0.0.1:8700';
@@ -51,6 +52,7 @@ export default defineConfig({
         ],
       },
     }),
+    compress(),
   ],
   resolve: { alias: { $lib: fileURLToPath(new URL('src/lib', import.meta.url)) } },
   build: {

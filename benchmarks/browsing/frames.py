@@ -8,7 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from playwright.sync_api import CDPSession, Page
+from playwright.sync_api import Page
+
+from benchmarks.browsing.sites import Wire
 
 _WATCH: Final = """() => {
   const found = { frames: [], long: [], painted: 0, changes: 0 };
@@ -50,9 +52,9 @@ class Frames:
         return statistics.quantiles(self.frames, n=100)[percent - 1]
 
 
-def slow_down(wire: CDPSession, times: float) -> None:
+def slow_down(wire: Wire, times: float) -> None:
     """Make the page's thread slower; workers keep their speed, and so do the server and the fleet beside it."""
-    wire.send("Emulation.setCPUThrottlingRate", {"rate": times})
+    wire.ask("Emulation.setCPUThrottlingRate", rate=times)
 
 
 def watch(page: Page, seconds: float) -> Frames:

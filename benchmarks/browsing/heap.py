@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import dataclass
+from typing import Any
 
-from playwright.sync_api import CDPSession, Page
+from playwright.sync_api import Page
+
+from benchmarks.browsing.sites import Wire
 
 
 @dataclass(frozen=True)
@@ -22,7 +25,7 @@ class Sample:
     """Of the document, those included that are no longer in it."""
 
 
-def sample(page: Page, wire: CDPSession, minutes: int) -> list[Sample]:
+def sample(page: Page, wire: Wire, minutes: int) -> list[Sample]:
     """Take one sample now, at minute 0, and one a minute."""
     began = time.monotonic()
     found: list[Sample] = []
@@ -30,40 +33,38 @@ def sample(page: Page, wire: CDPSession, minutes: int) -> list[Sample]:
         page.wait_for_timeout(max(0.0, 1000 * (began + 60 * number - time.monotonic())))
         minute = (time.monotonic() - began) / 60
         for _ in range(2):  # what was freed lets go of more
-            wire.send("HeapProfiler.collectGarbage")
-        used = wire.send("Runtime.getHeapUsage")["usedSize"]
-        nodes = wire.send("Memory.getDOMCounters")["nodes"]
+            wire.ask("HeapProfiler.collectGarbage")
+        used = wire.ask("Runtime.getHeapUsage")["usedSize"]
+        nodes = wire.ask("Memory.getDOMCounters")["nodes"]
         found.append(Sample(minute, used, _hub(page), nodes))
     return found
 
 
 def _hub(page: Page) -> float | None:
     """Ask the shared worker through the browser, to which it belongs and not to a page."""
-    browser = page.context.browser
-    assert browser is not None
-    wire = browser.new_browser_cdp_session()
+    wire = Wire.to_browser(page)
     try:
-        targets = wire.send("Target.getTargets", {"filter": [{"type": "shared_worker"}]})["targetInfos"]
+        targets = wire.ask("Target.getTargets", filter=[{"type": "shared_worker"}])["targetInfos"]
         if not targets:
             return None
-        session = wire.send("Target.attachToTarget", {"targetId": targets[0]["targetId"]})["sessionId"]
+        session: str = wire.ask("Target.attachToTarget", targetId=targets[0]["targetId"])["sessionId"]
         answers: dict[int, dict[str, float]] = {}
 
         def heard(message: dict[str, str]) -> None:
-            said = json.loads(message["message"])
+            said: dict[str, Any] = json.loads(message["message"])
             answers[said.get("id", 0)] = said.get("result", {})
 
-        wire.on("Target.receivedMessageFromTarget", heard)
+        wire.heed("Target.receivedMessageFromTarget", heard)
         for number, method in enumerate(("HeapProfiler.collectGarbage", "Runtime.getHeapUsage"), start=1):
             asked = json.dumps({"id": number, "method": method})
-            wire.send("Target.sendMessageToTarget", {"sessionId": session, "message": asked})
+            wire.ask("Target.sendMessageToTarget", sessionId=session, message=asked)
         for _ in range(100):
             if 2 in answers:
                 break
             page.wait_for_timeout(50)
         return answers.get(2, {}).get("usedSize")
     finally:
-        wire.detach()
+        wire.end()
 
 
 def slope(samples: list[Sample]) -> float:

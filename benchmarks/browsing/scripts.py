@@ -9,7 +9,7 @@ from urllib.request import urlopen
 
 from playwright.sync_api import BrowserContext, Response
 
-from benchmarks.browsing.sites import fleet_page
+from benchmarks.browsing.sites import Wire, fleet_page
 
 
 @dataclass(frozen=True)
@@ -32,26 +32,24 @@ def first_load(context: BrowserContext, url: str, settle: float = 5.0) -> list[S
     The shared worker and the service worker count, and so does what they fetch within ``settle`` seconds.
     """
     eraser = context.new_page()
-    wire = context.new_cdp_session(eraser)
-    wire.send("Network.clearBrowserCache")
-    kinds = "service_workers,cache_storage,indexeddb"
-    wire.send("Storage.clearDataForOrigin", {"origin": url, "storageTypes": kinds})
+    wire = Wire.to_page(eraser)
+    wire.ask("Network.clearBrowserCache")
+    wire.ask("Storage.clearDataForOrigin", origin=url, storageTypes="service_workers,cache_storage,indexeddb")
     eraser.close()
     seen: dict[str, Response] = {}
-    context.on("response", lambda answer: seen.setdefault(answer.url, answer) if ".js" in answer.url else None)
+
+    def fetched(answer: Response) -> None:
+        if answer.url.endswith(".js"):
+            seen.setdefault(answer.url, answer)
+
+    context.on("response", fetched)
     page = fleet_page(context, url)
-    workers: list[str] = page.evaluate(
-        """async () => [
-          ...performance.getEntriesByType('resource').map((one) => one.name),
-          (await navigator.serviceWorker?.getRegistration())?.installing?.scriptURL,
-          (await navigator.serviceWorker?.getRegistration())?.active?.scriptURL,
-        ].filter((name) => name?.endsWith('.js'))"""
-    )
+    page.evaluate("navigator.serviceWorker.ready.then(() => true)")
     time.sleep(settle)
-    workers += list(page.evaluate("performance.getEntriesByType('resource').map((one) => one.name)"))
+    names: list[str] = page.evaluate("performance.getEntriesByType('resource').map((one) => one.name)")
     page.close()
     found: list[Script] = []
-    for name in sorted({*seen, *(one for one in workers if one.endswith(".js"))}):
+    for name in sorted({*seen, *(one for one in names if one.endswith(".js"))}):
         with urlopen(name) as answer:  # noqa: S310 - of the server that was just started
             plain: bytes = answer.read()
         told = seen.get(name)

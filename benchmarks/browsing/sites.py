@@ -9,13 +9,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from playwright.sync_api import BrowserContext, Page, sync_playwright
+from playwright.sync_api import BrowserContext, CDPSession, Page, sync_playwright
 
 from benchmarks.browsing.driving import Pace
 
@@ -100,6 +100,38 @@ def _port(file: Path) -> int:
             return int(lines[0])
         time.sleep(0.05)
     raise SystemExit("Chromium did not say its port within 60 s")
+
+
+class Wire:
+    """The browser's own protocol (CDP), to a page or to the browser as a whole."""
+
+    def __init__(self, session: CDPSession) -> None:
+        """Speak over ``session``."""
+        self._session: Any = session
+
+    @classmethod
+    def to_page(cls, page: Page) -> Wire:
+        """Speak to a page."""
+        return cls(page.context.new_cdp_session(page))
+
+    @classmethod
+    def to_browser(cls, page: Page) -> Wire:
+        """Speak to the browser of a page."""
+        browser = page.context.browser
+        assert browser is not None
+        return cls(browser.new_browser_cdp_session())
+
+    def ask(self, method: str, **params: object) -> dict[str, Any]:
+        """Call a method; return its answer."""
+        return self._session.send(method, params)
+
+    def heed(self, event: str, heard: Callable[[dict[str, Any]], None]) -> None:
+        """Call ``heard`` with each such event."""
+        self._session.on(event, heard)
+
+    def end(self) -> None:
+        """Speak no more."""
+        self._session.detach()
 
 
 def sign_in(context: BrowserContext, setup_url: str) -> None:

@@ -16,8 +16,6 @@ import pytest
 from tests.api.conftest import running
 from tests.web.conftest import ROOT
 
-pytestmark = pytest.mark.timeout(300)
-
 
 def assets(root: Path, *words: str, bare: bool = False) -> subprocess.CompletedProcess[str]:
     """Run the build program of a checkout; ``bare``: where no Node is to be found."""
@@ -102,6 +100,32 @@ def test_the_server_gives_the_dashboard_to_everybody_with_a_strict_policy(built:
         assert client.get("/icons/none.png").status_code == 404
         assert client.get("/assets/none.js").status_code == 404
         assert client.get("/assets/..%2findex.html").status_code in {401, 404, 422}
+
+
+def test_texts_are_sent_compressed_to_who_takes_that(built: None, tmp_path: Path) -> None:
+    static = ROOT / "src" / "ezaigent" / "api" / "static"
+    with running(tmp_path / "home", "--no-worker") as (_, said), httpx.Client(base_url=said["url"]) as client:
+        page = client.get("/").text
+        script = page.partition('src="')[2].partition('"')[0]
+        styles = re.findall(r'href="(/assets/[^"]+\.css)"', page)
+        style = max(styles, key=lambda name: len(client.get(name).content))  # the smallest ones are left as they are
+        for path in ("/", script, style, "/sw.js", "/manifest.webmanifest"):
+            plain = client.get(path, headers={"Accept-Encoding": "identity"})
+            assert "content-encoding" not in plain.headers
+            zipped = client.get(path, headers={"Accept-Encoding": "gzip, deflate"})
+            assert zipped.headers["content-encoding"] == "gzip"
+            assert int(zipped.headers["content-length"]) < int(plain.headers["content-length"])
+            assert zipped.content == plain.content
+            for answer in (plain, zipped):
+                assert answer.headers["vary"] == "Accept-Encoding"
+                assert answer.headers["content-type"] == plain.headers["content-type"]
+                assert answer.headers["cache-control"] == plain.headers["cache-control"]
+            refused = client.get(path, headers={"Accept-Encoding": "br;q=0, gzip;q=0.0"})
+            assert "content-encoding" not in refused.headers
+            with client.stream("GET", path, headers={"Accept-Encoding": "gzip, br"}) as best:
+                name = {"/": "/index.html"}.get(path, path)
+                assert best.headers["content-encoding"] == "br"
+                assert b"".join(best.iter_raw()) == (static / f"{name[1:]}.br").read_bytes()
 
 
 def test_the_first_page_loads_little_script(built: None) -> None:

@@ -39,6 +39,7 @@ from ezaigent.api.routes import (
 )
 from ezaigent.api.stream import Fanout
 from ezaigent.api.throttle import SignIns
+from ezaigent.api.zipping import Zipping
 
 ROUTERS: Final[tuple[APIRouter, ...]] = (
     tasks.router,
@@ -83,7 +84,7 @@ def guarded(stage: Stage) -> ASGIApp:
     server = stage.settings.server
     routes = [route for router in ROUTERS for route in router.routes if isinstance(route, APIRoute)]
     gate = Gate(app, accounts=stage.accounts, settings=server, routes=routes)
-    return Hygiene(gate, max_body=server.max_body, seen=metrics.seen)
+    return Hygiene(Zipping(gate), max_body=server.max_body, seen=metrics.seen)
 
 
 def bare_app(version: str = "0") -> FastAPI:

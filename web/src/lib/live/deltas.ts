@@ -30,13 +30,19 @@ export function tasksAfter<T extends Live>(tasks: readonly T[], events: readonly
   if (named.length === 0) return tasks;
   const places = new Map(tasks.map((task, at) => [task.id, at]));
   let changed: T[] | null = null;
-  for (const event of named) {
+  const apply = (event: FleetEvent) => {
     const at = places.get(event.task_id ?? '');
-    if (at === undefined) continue;
+    if (at === undefined) return;
     changed ??= [...tasks];
     const task = changed[at];
     if (task !== undefined) changed[at] = taskAfter(task, event);
+  };
+  const newest = new Map<string, FleetEvent>(); // of the steps of a task only the last one counts
+  for (const event of named) {
+    if (event.kind === 'run.step') newest.set(event.task_id ?? '', event);
+    else apply(event);
   }
+  newest.forEach(apply);
   return changed ?? tasks;
 }
 
@@ -55,6 +61,8 @@ export function isTurn(event: FleetEvent): boolean {
 }
 
 export function agentsAfter(agents: readonly Agent[], events: readonly FleetEvent[]): readonly Agent[] {
+  const telling = events.filter((event) => event.kind === 'task.claimed' || ENDS_RUN.has(event.kind));
+  if (telling.length === 0) return agents;
   let changed: Agent[] | null = null;
   const places = new Map(agents.map((agent, at) => [agent.name, at]));
   const holders = new Map(agents.map((agent) => [agent.task_id, agent.name]));
@@ -65,7 +73,7 @@ export function agentsAfter(agents: readonly Agent[], events: readonly FleetEven
     const agent = changed[at];
     if (agent !== undefined) changed[at] = change(agent);
   };
-  for (const event of events) {
+  for (const event of telling) {
     const id = event.task_id ?? null;
     if (event.kind === 'task.claimed') {
       const name = text(event.data?.['agent']) ?? event.agent ?? undefined;

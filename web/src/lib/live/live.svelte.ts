@@ -5,8 +5,6 @@ import type { Connection, FromHub, Speech } from './protocol';
 
 type Listener = (events: readonly FleetEvent[]) => void;
 
-const KEPT = 1_000; // newest events that a tab remembers
-
 /** The live side of a tab: the state of the connection, and events in batches, at most ten a second. */
 class Live {
   state = $state<Connection>('connecting');
@@ -15,7 +13,6 @@ class Live {
   /** Streams that the browser's hub opened so far, and tabs that share it. */
   opened = $state(0);
   tabs = $state(0);
-  recent = $state.raw<readonly FleetEvent[]>([]);
 
   #link: Link | undefined;
   #last: number | null = null;
@@ -36,7 +33,6 @@ class Live {
   stop(): void {
     this.#link?.bye();
     this.#last = null;
-    this.recent = [];
     this.state = 'connecting';
   }
 
@@ -68,7 +64,6 @@ class Live {
       this.heard = message.heard / 1000;
       if (fresh.length === 0) return;
       this.#last = fresh.at(-1)?.seq ?? this.#last;
-      this.recent = [...this.recent, ...fresh].slice(-KEPT);
       for (const listener of this.#listeners) listener(fresh);
     } else if (message.type === 'speech') {
       for (const hearer of this.#hearers) hearer(message.pieces);

@@ -1,4 +1,5 @@
 /** What was last read from the server, so that it can be shown, dated, when the server cannot be reached. */
+import { idle } from '$lib/idle';
 import { within } from './database';
 
 interface Kept {
@@ -18,6 +19,7 @@ export interface Snapshot<T> {
 export const PERSON = 'session';
 const MOST = 60;
 const EVERY = 5_000; // milliseconds between two writings of the same thing
+const LATEST = 1_000; // milliseconds after which a writing waits no longer for the browser to be idle
 
 /** Whose they are; nobody's are neither kept nor shown. */
 let owner: string | null = null;
@@ -43,9 +45,13 @@ export function keep(id: string, value: unknown, at: number): void {
   if (owner === null || now - (written.get(id) ?? -Infinity) < EVERY) return;
   written.set(id, now);
   const kept: Kept = { id, at, owner, value };
-  void within('kept', 'readwrite', (objects) => objects.put(kept))
-    .then(() => (written.size > MOST ? prune() : undefined))
-    .catch(() => undefined);
+  // A long list is copied as a whole; what is seen does not wait for that.
+  idle(() => {
+    if (kept.owner !== owner) return; // signed out meanwhile
+    void within('kept', 'readwrite', (objects) => objects.put(kept))
+      .then(() => (written.size > MOST ? prune() : undefined))
+      .catch(() => undefined);
+  }, LATEST);
 }
 
 /** Return what was kept; null for nothing. */
