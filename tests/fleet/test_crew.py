@@ -108,20 +108,20 @@ async def test_one_of_several_launchers_starts_workers_and_the_next_one_takes_ov
     leading = Crew(db, Roster(db, None), first, {"claude": 1}, holder="first", lease=9)
     standing = Crew(db, Roster(db, None), second, {"claude": 1}, holder="second", lease=9)
     leading.start()
-    await until(lambda: ["claude-1"] in first.looks, what="the first one leads")
+    await until(lambda: ["claude-1"] in first.looks, within=60, what="the first one leads")
     standing.start()
     if lasting:
         await standing.look()
         assert second.looks == [], "the containers belong to the one that leads"
     else:
-        await until(lambda: len(second.looks) >= 3, what="it looks after its own")
+        await until(lambda: len(second.looks) >= 3, within=60, what="it looks after its own")
         assert all(look == [] for look in second.looks), "it starts nothing"
     await leading.close()
-    await until(lambda: ["claude-1"] in second.looks, what="the next one leads")
+    await until(lambda: ["claude-1"] in second.looks, within=60, what="the next one leads")
     await standing.close()
 
 
-async def test_a_launcher_leads_only_beside_an_autoscaler_that_leads(
+async def test_the_launcher_beside_the_autoscaler_that_leads_is_the_first_choice(
     db: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "PERIOD", 0.01)
@@ -132,15 +132,16 @@ async def test_a_launcher_leads_only_beside_an_autoscaler_that_leads(
         for name, launcher in (("first", first), ("second", second))
     ]
     for name, one in zip(leads, crews, strict=True):
-        one.may_lead = lambda name=name: leads[name]
+        one.should_lead = lambda name=name: leads[name]
         one.start()
-    await until(lambda: ["claude-1"] in first.looks, what="the first one leads")
+    await until(lambda: ["claude-1"] in first.looks, within=60, what="the first one leads")
     assert ["claude-1"] not in second.looks
     leads |= {"first": False, "second": True}
-    await until(lambda: ["claude-1"] in second.looks, what="the second one has taken over")
-    await until(lambda: first.looks[-1] == [], what="the first one starts nothing more")
-    for one in crews:
-        await one.close()
+    await until(lambda: ["claude-1"] in second.looks, within=60, what="the second one has taken over")
+    await until(lambda: first.looks[-1] == [], within=60, what="the first one starts nothing more")
+    await crews[1].close()
+    await until(lambda: first.looks[-1] == ["claude-1"], within=60, what="it fills the gap")
+    await crews[0].close()
 
 
 async def test_it_goes_on_whatever_breaks(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:

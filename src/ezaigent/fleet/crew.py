@@ -24,6 +24,8 @@ log = structlog.get_logger(__name__)
 OFFICE: Final = "launcher"
 PERIOD: Final = 1.0
 """Seconds between two looks."""
+_VACANT: Final = 3
+"""Looks on which the office was vacant before somebody takes it that should not."""
 
 
 class Crew:
@@ -46,8 +48,8 @@ class Crew:
     ) -> None:
         """Nothing is ordered before ``look``. ``holder`` is this candidate's name, no other one's."""
         self.launcher = launcher
-        self.may_lead: Callable[[], bool] = lambda: True
-        """Whether it stands for the office; where the autoscaler runs beside it: whether that one leads."""
+        self.should_lead: Callable[[], bool] = lambda: True
+        """Whether the office is for it rather than others; beside an autoscaler: whether that one leads."""
         self._holder = holder
         self._election = Election(db, OFFICE, holder, lease)
         self._db = db
@@ -57,6 +59,7 @@ class Crew:
         self._cursor: int | None = None
         self._pinned: dict[str, str] = {}
         self._elected = asyncio.Event()
+        self._vacant = 0
         self._tasks: set[asyncio.Task[None]] = set()
 
     def start(self) -> None:
@@ -68,12 +71,20 @@ class Crew:
         }
 
     async def _wanted(self) -> bool:
-        return self.may_lead()
+        """Leave the office to whoever should have it, but not for long to nobody: that one may be draining."""
+        if self.should_lead():
+            return True
+        vacant = await self._db.read(lambda conn: leader(conn, OFFICE)) is None
+        self._vacant = self._vacant + 1 if vacant else 0
+        return self._vacant > _VACANT
 
     async def _hold(self, term: Term) -> None:
         self._elected.set()
+        self._vacant = 0
+        should = False
         try:
-            while self.may_lead():
+            while not should or self.should_lead():
+                should = self.should_lead()
                 await asyncio.sleep(term.lease / 3)
                 await self._election.renew(term)
         finally:

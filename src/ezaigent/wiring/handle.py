@@ -228,9 +228,9 @@ class Fleet:
         return self._crew.launcher if self._crew is not None else None
 
     def launch_where(self, leads: Callable[[], bool]) -> None:
-        """Let the launcher start workers only while ``leads`` says so; nothing to do without a launcher."""
+        """Let the launcher start workers where ``leads`` says so rather than elsewhere; nothing to do without one."""
         if self._crew is not None:
-            self._crew.may_lead = leads
+            self._crew.should_lead = leads
 
     def stop(self) -> None:
         """Claim nothing more; ``join`` returns when the running tasks have ended, or the drain deadline has."""

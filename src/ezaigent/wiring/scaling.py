@@ -62,8 +62,8 @@ def scaler_control(services: Services) -> ScalerControl:
 async def scaling_beside(fleet: Fleet) -> AsyncGenerator[Scaler]:
     """Size the pools of a fleet that works in this process; the block begins when the first agents are there.
 
-    Where the fleet has a launcher, it calls that itself, every second until it ends; it starts workers only while this
-    autoscaler leads.
+    Where the fleet has a launcher, it calls that itself, every second until it ends; of several launchers the one whose
+    autoscaler leads starts workers.
     """
     from ezaigent.fleet import InlineLauncher
 
