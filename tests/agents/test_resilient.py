@@ -219,7 +219,10 @@ async def test_a_lost_answer_keeps_its_reservation_and_the_next_try_takes_anothe
     model = await rig.model(openai=[Answer(hang=True), Answer(cut=True), Answer(body=chat())], timeout=0.3)
     assert (await ask(model)).text == "done"
     assert rig.kinds() == ["transient", "transient"]
-    assert "no answer within 0.3 seconds" in rig.notes[0][1]["message"] or "imed out" in rig.notes[0][1]["message"]
+    assert rig.notes[0][1]["message"] == "no answer within 0.3 seconds"
+    (acted,) = [data for kind, data in rig.notes if kind == "recovery.acted"]
+    assert (acted["what"], acted["action"]) == ("model call beyond its deadline", "it is asked again")
+    assert acted["reason"] == f"{GPT}: no answer within 0.3 seconds"
     records = rig.meter.drain()
     assert [(record.outcome, held) for record, held in records] == [("lost", "r1"), ("lost", "r2"), ("ok", "r3")]
     assert records[0][0].cost_nusd is None

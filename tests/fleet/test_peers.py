@@ -89,7 +89,9 @@ async def two(db: Database, one: Watcher) -> Watcher:
 async def test_a_worker_that_is_gone_from_the_bus_on_two_looks_is_lost(
     db: Database, one: Watcher, two: Watcher
 ) -> None:
-    assert (await one.bus.present("workers"))["two"]["host"] == "here"
+    said = (await one.bus.present("workers"))["two"]
+    assert (said["host"], said["pid"], said["version"], said["sandbox"], said["agents"]) == ("here", 1, "1", "off", 0)
+    assert said["load"] >= 0
     await two.peers.leave()
     assert await one.look() == [], "one look says little"
     assert await one.look() == ["two"]
