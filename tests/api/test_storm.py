@@ -52,10 +52,18 @@ async def stuck(served: Inside) -> AsyncGenerator[tuple[str, int]]:
     writer.close()
 
 
-async def test_a_client_that_takes_nothing_for_long_is_cut_off(served: Inside, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let neither the system nor uvicorn end the connection of a client that takes nothing."""
+    monkeypatch.setattr("ezaigent.api.server._UNTAKEN", 3_600_000)
+    monkeypatch.setattr("ezaigent.api.server._GRACE", 3600)
+
+
+@pytest.mark.usefixtures("alone")
+async def test_a_client_that_takes_nothing_for_long_is_cut_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ending its stream would not be enough: what waits to be sent to it would keep the connection open for ever."""
     monkeypatch.setattr("ezaigent.api.routes.events._STUCK", 2.0)
-    async with stuck(served) as own:
+    async with inside(settings_for(tmp_path / "home", rate=100_000)) as served, stuck(served) as own:
 
         def connected() -> bool:
             return any(one.raddr == own for one in psutil.Process().net_connections("tcp"))
@@ -64,10 +72,8 @@ async def test_a_client_that_takes_nothing_for_long_is_cut_off(served: Inside, m
         await until(lambda: not connected(), within=60, what="the server has closed its side")
 
 
-async def test_a_client_that_takes_nothing_does_not_hold_up_the_end_of_the_server(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("ezaigent.api.server._GRACE", 3600)
+@pytest.mark.usefixtures("alone")
+async def test_a_client_that_takes_nothing_does_not_hold_up_the_end_of_the_server(tmp_path: Path) -> None:
     async with (
         asyncio.timeout(100),
         contextlib.AsyncExitStack() as stack,
