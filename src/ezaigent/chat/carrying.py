@@ -39,6 +39,7 @@ from ezaigent.core.errors import ConflictError, NotFoundError, UsageError
 from ezaigent.tasks import NewTask, Priority, State
 
 if TYPE_CHECKING:
+    from ezaigent.chat.once import Once
     from ezaigent.chat.ports import AgentFacts, FleetDoor
     from ezaigent.tasks import TaskQueue
 
@@ -82,11 +83,10 @@ class Done:
 class Carrier:
     """Carries commands out on the queue and the fleet."""
 
-    def __init__(self, queue: TaskQueue, fleet: FleetDoor, *, once: tuple[str, str, str] | None = None) -> None:
+    def __init__(self, queue: TaskQueue, fleet: FleetDoor, *, once: Once | None = None) -> None:
         """Act through ``queue`` and ``fleet``; every change names the person who asked for it.
 
-        ``once`` is what tells the line from all others (conversation, person, key): carried out again, it queues no
-        second task.
+        ``once`` tells the line from all others: carried out again, it queues no second task.
         """
         self._queue = queue
         self._fleet = fleet

@@ -8,6 +8,7 @@ from typing import Any, Final
 import orjson
 
 from ezaigent.chat.models import KEPT, ChatMessage, NewChatMessage
+from ezaigent.chat.once import Once
 from ezaigent.core.logins import without_login
 from ezaigent.store import Connection, NewEvent, Sql, emit_many
 
@@ -101,6 +102,60 @@ def record_answer(conn: Connection, message_ids: Sequence[str], *, agent: str, t
 def _message(row: Sequence[Any]) -> ChatMessage:
     names = ("id", "conversation", "role", "author", "text", "at", "task_id", "message_id")
     return ChatMessage(**dict(zip(names, row[:-1], strict=True)), data=orjson.loads(row[-1]))
+
+
+# ---------------------------------------------------------------------------------------------- lines with a key
+
+_DAYS: Final = 30
+"""Days that it is known what was begun for a line whose answer was lost."""
+_begin = Sql(
+    """INSERT INTO begun_lines (conversation, "by", "key", data, at) VALUES ($1, $2, $3, $4, {now})
+    ON CONFLICT (conversation, "by", "key") DO NOTHING RETURNING at"""
+)
+_hold = Sql(
+    """INSERT INTO begun_lines (conversation, "by", "key", data, at) VALUES ($1, $2, $3, '', {now})
+    ON CONFLICT (conversation, "by", "key") DO UPDATE SET at = begun_lines.at"""
+)
+_begun = Sql('SELECT data FROM begun_lines WHERE conversation = $1 AND "by" = $2 AND "key" = $3')
+_begun_in = Sql('SELECT conversation FROM begun_lines WHERE "by" = $1 AND "key" = $2')
+_settle = Sql('DELETE FROM begun_lines WHERE conversation = $1 AND "by" = $2 AND "key" = $3')
+_forget = Sql("DELETE FROM begun_lines WHERE at <= {now} - CAST($1 AS double precision)")
+
+
+def begin(conn: Connection, once: Once, data: str) -> bool:
+    """Write down what is about to be done for a line; False where it was begun or answered already."""
+    _forget.run(conn, _DAYS * 86_400)
+    if _begin.first(conn, *once, data) is None:
+        return False
+    if answered(conn, once) is None:
+        return True
+    _settle.run(conn, *once)
+    return False
+
+
+def begun(conn: Connection, once: Once) -> str | None:
+    """Return what was begun for a line that has no answer; None for nothing."""
+    row = _begun.first(conn, *once)
+    return None if row is None else str(row[0])
+
+
+def begun_in(conn: Connection, by: str, key: str) -> str | None:
+    """Return the conversation in which something was begun for a line that has no answer."""
+    row = _begun_in.first(conn, by, key)
+    return None if row is None else str(row[0])
+
+
+def hold(conn: Connection, once: Once) -> ChatMessage | None:
+    """Let nobody else answer a line until this transaction has ended; return its answer where it has one."""
+    _hold.run(conn, *once)
+    found = answered(conn, once)
+    _settle.run(conn, *once)
+    return found
+
+
+def answered(conn: Connection, once: Once) -> ChatMessage | None:
+    """Return the fleet's answer to a line; None for none."""
+    return reply_to(conn, once.conversation, once.by, {"key": once.key})
 
 
 # ---------------------------------------------------------------------------------------------- confirmations

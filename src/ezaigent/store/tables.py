@@ -392,6 +392,23 @@ confirmations = Table(
     Index("ix_confirmations_by", "conversation", "by"),
 )
 
+begun_lines = Table(
+    "begun_lines",
+    metadata,
+    _key("conversation", primary_key=True),
+    _key("by", primary_key=True),
+    _key("key", primary_key=True),
+    _text("data"),  # the command that is being carried out for a line that has no answer yet
+    _time("at"),
+)
+
+far_repositories = Table(
+    "far_repositories",
+    metadata,
+    _key("url", primary_key=True),  # without a login; somebody who is not on this machine named it
+    _time("at"),
+)
+
 webhooks = Table(
     "webhooks",
     metadata,
