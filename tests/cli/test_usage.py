@@ -18,16 +18,36 @@ def test_help_shows_itself(ezaigent: Terminal, words: tuple[str, ...]) -> None:
     assert "Traceback" not in said.err
 
 
-def test_help_loads_nothing_heavy() -> None:
-    script = "import sys, ezaigent.cli.commands; print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert not {"pydantic", "sqlalchemy", "redis", "fastapi", "pydantic_ai", "git"} & set(done.stdout.split())
+def _loaded(told: str) -> set[str]:
+    """Return the packages that a process loaded, by what ``PYTHONPROFILEIMPORTTIME`` lets it tell."""
+    lines = (line for line in told.splitlines() if line.startswith("import time:"))
+    return {line.rpartition("|")[2].strip().partition(".")[0] for line in lines}
 
 
-def test_a_worker_starts_without_the_library_of_the_agents() -> None:
-    script = "import sys, ezaigent.agents.governor, ezaigent.agents.transport, ezaigent.api; print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert not {"pydantic_ai", "openai", "anthropic"} & set(done.stdout.split())
+def test_help_loads_nothing_heavy(tmp_path: Path) -> None:
+    loaded = _loaded(Terminal(tmp_path, PYTHONPROFILEIMPORTTIME="1")("--help").err)
+    assert {"ezaigent", "typer"} < loaded
+    assert not {"asyncio", "pydantic", "orjson", "structlog", "sqlalchemy", "redis", "fastapi", "pydantic_ai"} & loaded
+
+
+def test_a_fleet_with_its_api_is_ready_without_what_it_may_never_need(tmp_path: Path) -> None:
+    told = tmp_path / "imports.txt"
+    environment = {**Terminal(tmp_path / "home").environment, "PYTHONPROFILEIMPORTTIME": "1"}
+    command = [sys.executable, "-m", "ezaigent", "up", "--agents", "1", "--json"]
+    with (
+        told.open("w") as errors,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, env=environment) as process,
+    ):
+        assert process.stdout is not None
+        assert b'"url"' in process.stdout.readline()
+        process.terminate()
+        process.communicate(timeout=100)
+    loaded = _loaded(told.read_text())
+    assert {"ezaigent", "fastapi", "sqlalchemy"} < loaded
+    libraries = {"pydantic_ai", "openai", "anthropic", "mistralai", "genai_prices", "aiohttp", "httpx2"}  # for models
+    libraries |= {"alembic", "redis", "asyncpg"}  # for another store, or an older one
+    libraries |= {"mcp", "jwt", "cryptography", "pywebpush", "aiohttp"}  # for other programs and people elsewhere
+    assert not libraries & loaded
 
 
 def test_the_version(ezaigent: Terminal) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import sys
 from collections.abc import Coroutine
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
     from ezaigent.core.settings import Settings
 
 T = TypeVar("T")
+
+_RARELY = (50_000, 20, 50)
+"""When to look for garbage: a program that starts makes much and drops little, and pays a tenth of its time for looking
+as often as Python does by default."""
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
@@ -76,6 +81,7 @@ def main() -> NoReturn:
 
     When the reader of the output has gone (``| head``) nothing is left to say, not even at exit, and nothing is wrong.
     """
+    gc.set_threshold(*_RARELY)
     from ezaigent.cli import commands
     from ezaigent.cli.output import fall_silent, reader_gone
 

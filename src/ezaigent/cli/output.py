@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import select
 import sys
@@ -10,7 +9,6 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
-import orjson
 from rich.console import Console
 from rich.markup import escape
 from rich.text import Text
@@ -69,12 +67,16 @@ def safe(value: object) -> str:
 
 def print_json(value: object) -> None:
     """Print one JSON document on standard output."""
+    import orjson
+
     sys.stdout.buffer.write(orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
     sys.stdout.buffer.flush()
 
 
 def print_line(value: object) -> None:
     """Print one JSON document as one line, for streams."""
+    import orjson
+
     sys.stdout.buffer.write(orjson.dumps(value, option=orjson.OPT_APPEND_NEWLINE))
     sys.stdout.buffer.flush()
 
@@ -99,6 +101,8 @@ def reader_gone() -> bool:
 
 async def until_reader_gone() -> NoReturn:
     """Wait, possibly for ever, until nobody reads the output any more; then raise ``BrokenPipeError``."""
+    import asyncio  # a help text needs none
+
     while not reader_gone():  # noqa: ASYNC110 - nothing tells but looking
         await asyncio.sleep(_LOOK)
     raise BrokenPipeError
