@@ -145,7 +145,9 @@ class ServicesDoor:
         from ezaigent.wiring.admission import admit
 
         placed = [one.model_copy(update={"repo": self._place(one.repo)}) for one in new]
-        return await self._services.queue.submit_many([await admit(one, self._services.settings) for one in placed])
+        return await self._services.queue.submit_many(
+            [await admit(one, self._services.settings, self._services.db) for one in placed]
+        )
 
     def _place(self, repo: str) -> str:
         is_url = "://" in repo or (":" in repo.split("/", 1)[0] and not Path(repo).exists())

@@ -78,7 +78,7 @@ class TaskHandle:
     async def diff(self) -> str:
         """Return the change as a patch; without a change, the work kept in the last checkpoint."""
         task = await self.get()
-        workspaces = await open_workspaces(self._fleet.settings, confined=False)
+        workspaces = await open_workspaces(self._fleet.services, confined=False)
         return await workspaces.diff(task.id, task.repo, task.change)
 
     async def cancel(self, *, by: str) -> Task:
@@ -102,7 +102,7 @@ class TaskHandle:
         task = await self.get()
         if task.state is not State.REVIEW or task.change is None:
             raise ConflictError(f"task {task.id} is {task.state.value}; only a task in review can be merged")
-        workspaces = await open_workspaces(self._fleet.settings, confined=True)
+        workspaces = await open_workspaces(self._fleet.services, confined=True)
         merged = await workspaces.merge(task.id, task.repo, task.base, task.change, task.checks)
         return await self._fleet.services.queue.approve(self.id, by=by, commit=merged)
 
@@ -286,7 +286,9 @@ class Fleet:
         """Queue several tasks in one transaction; their needs may name each other's keys."""
         from ezaigent.wiring.admission import admit
 
-        tasks = await self.services.queue.submit_many([await admit(one, self.settings) for one in new])
+        tasks = await self.services.queue.submit_many(
+            [await admit(one, self.settings, self.services.db) for one in new]
+        )
         return [TaskHandle(self, task.id) for task in tasks]
 
     async def task(self, task_id: str) -> TaskHandle:

@@ -40,11 +40,11 @@ def clerk(services: Services) -> Clerk:
     settings = services.settings
 
     async def submit(new: NewTask) -> Task:
-        return (await services.queue.submit_many([await admit(new, settings)]))[0]
+        return (await services.queue.submit_many([await admit(new, settings, services.db)]))[0]
 
     async def push(task: Task, remote: str, *, token: str | None) -> None:
         assert task.change is not None
-        workspaces = await open_workspaces(settings, confined=False)
+        workspaces = await open_workspaces(services, confined=False)
         await workspaces.send(task.id, task.repo, task.change, remote, token=token)
 
     return Clerk(services.db, services.queue, settings.github, submit=submit, push=push)

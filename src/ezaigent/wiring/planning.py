@@ -71,4 +71,4 @@ async def submit_plan(plan: Plan, services: Services, *, key: str | None = None)
         )
         for task in plan.tasks
     ]
-    return await services.queue.submit_many([await admit(one, services.settings) for one in new])
+    return await services.queue.submit_many([await admit(one, services.settings, services.db) for one in new])

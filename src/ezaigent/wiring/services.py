@@ -24,6 +24,7 @@ from ezaigent.fleet import Roster, liveness
 from ezaigent.live import LiveBus, open_bus
 from ezaigent.store import Database, EventLog, emit
 from ezaigent.tasks import TaskQueue
+from ezaigent.wiring.faraway import guarding
 from ezaigent.wiring.secrets import secrets_in
 
 if TYPE_CHECKING:
@@ -259,7 +260,7 @@ async def open_conductor(services: Services) -> AsyncGenerator[Conductor]:
         yield Conductor(
             db=services.db,
             queue=services.queue,
-            workspaces=Workspaces(settings.home, settings.workspaces, sandbox),
+            workspaces=Workspaces(settings.home, settings.workspaces, sandbox, guard=guarding(services.db, settings)),
             runtime=runtime,
             costs=services.costs,
             profiles=load_profiles(settings),
@@ -273,12 +274,13 @@ async def _ended(task: asyncio.Task[None]) -> None:
     await asyncio.wait([task])
 
 
-async def open_workspaces(settings: Settings, *, confined: bool) -> Workspaces:
+async def open_workspaces(services: Services, *, confined: bool) -> Workspaces:
     """Return the workspaces of this machine: ``confined`` with the strongest sandbox that works here, else to look at.
 
     Raises ``SandboxUnavailable`` when a sandbox is wanted and none works.
     """
     from ezaigent.workspaces import Workspaces, detect
 
+    settings = services.settings
     sandbox = await detect(settings.sandbox, hidden=[settings.home]) if confined else None
-    return Workspaces(settings.home, settings.workspaces, sandbox)
+    return Workspaces(settings.home, settings.workspaces, sandbox, guard=guarding(services.db, settings))

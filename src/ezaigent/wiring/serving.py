@@ -59,7 +59,7 @@ def backstage(fleet: Fleet) -> Backstage:
     from ezaigent.wiring.conversing import ServicesDoor, open_chat
 
     async def admitted(new: NewTask) -> NewTask:
-        return await admit(new, fleet.settings)
+        return await admit(new, fleet.settings, fleet.services.db)
 
     async def diff(task_id: str) -> str:
         return await (await fleet.task(task_id)).diff()

@@ -1,15 +1,16 @@
 """Where a repository's URL leads, looked at before git goes there, and kept to while it does.
 
-For repositories that somebody far away named: git resolves names by itself and would follow a redirect, so it is given
-the addresses that were looked at, and told to follow none.
+For repositories that somebody far away named, at the submit and whenever a worker goes there: git resolves names by
+itself and would follow a redirect, so it is given the addresses that were looked at, and told to follow none.
 """
 
 from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 from urllib.parse import urlsplit
 
 from ezaigent.core.errors import UnavailableError, UsageError
@@ -27,6 +28,16 @@ class Pin:
 
     flags: tuple[str, ...] = ()
     ssh: str = ""
+
+
+Guard: TypeAlias = Callable[[Repository], Awaitable[Pin]]
+"""Looks where a repository is before git goes there; raises as ``pin`` does where it must not."""
+
+
+async def unguarded(repository: Repository) -> Pin:
+    """Let git go wherever the repository is: somebody on this machine named it."""
+    del repository
+    return Pin()
 
 
 async def pin(repository: Repository, inside: Inside) -> Pin:

@@ -25,6 +25,7 @@ from typing import Final
 
 from ezaigent.core.errors import UnavailableError, UsageError
 from ezaigent.workspaces.git import Git, GitFailed, GitResult
+from ezaigent.workspaces.guarding import Guard, unguarded
 from ezaigent.workspaces.locks import Locks
 from ezaigent.workspaces.repository import Repository
 
@@ -76,6 +77,7 @@ class Mirror:
     repository: Repository
     path: Path
     git: Git
+    guard: Guard = unguarded
     asked: int = 0
     """Number of look-ups begun; with ``answered`` it lets a hundred agents share one."""
     answered: int = 0
@@ -179,11 +181,12 @@ def sync_path(path: Path) -> None:
 class Mirrors:
     """All mirrors below one folder."""
 
-    def __init__(self, root: Path, git: Git, locks: Locks) -> None:
-        """Keep mirrors in ``root``; folders are made when they are needed."""
+    def __init__(self, root: Path, git: Git, locks: Locks, guard: Guard = unguarded) -> None:
+        """Keep mirrors in ``root``; folders are made when they are needed. ``guard`` is asked before each way out."""
         self._root = root
         self._git = git
         self._locks = locks
+        self._guard = guard
         self._open: dict[Path, Mirror] = {}
 
     def paths(self) -> list[Path]:
@@ -194,7 +197,7 @@ class Mirrors:
 
     def at(self, path: Path) -> Mirror:
         """Return the mirror in ``path`` for work that needs no source, such as cleaning."""
-        return self._open.get(path) or Mirror(Repository("local", str(path), str(path)), path, self._git)
+        return self._open.get(path) or Mirror(Repository("local", str(path), str(path)), path, self._git, self._guard)
 
     async def get(self, repository: Repository, *, fresh: bool = True) -> Mirror:
         """Return the mirror, made where it is missing, and with ``fresh`` as new as the source is now.
@@ -203,7 +206,7 @@ class Mirrors:
         """
         await self._git.version()
         path = self._root / repository.folder
-        mirror = self._open.setdefault(path, Mirror(repository, path, self._git))
+        mirror = self._open.setdefault(path, Mirror(repository, path, self._git, self._guard))
         mirror.repository = repository
         if not fresh and (path / _READY).exists():
             return mirror
@@ -264,8 +267,12 @@ class Mirrors:
         sync_path(self._root)
 
     async def _ask(self, repository: Repository, *words: str, at: Path | None = None) -> GitResult:
+        way = await self._guard(repository)
         try:
-            return await self._git.run(*words, at=at, network=repository.network, credential=repository.credential)
+            return await self._git.run(
+                *words, at=at,
+                network=repository.network, credential=repository.credential, flags=way.flags, ssh=way.ssh,
+            )  # fmt: skip
         except GitFailed as error:
             raise unreachable(repository, error) from None
 

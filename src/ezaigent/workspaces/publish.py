@@ -46,9 +46,11 @@ async def send(mirror: Mirror, commit: str, task_id: str, target: Repository) ->
     Raises ``Rejected`` where the branch is something else there, ``UnavailableError`` when it cannot be reached.
     """
     ref = branch_ref(task_id)
+    way = await mirror.guard(target)
     asked = await mirror.git.run(
-        "ls-remote", "--quiet", "--", target.url, ref, network=target.network, credential=target.credential, ok=()
-    )
+        "ls-remote", "--quiet", "--", target.url, ref,
+        network=target.network, credential=target.credential, flags=way.flags, ssh=way.ssh, ok=(),
+    )  # fmt: skip
     if asked.code != 0:
         raise unreachable(target, GitFailed("ls-remote", asked))
     there = asked.text.partition("\t")[0]
@@ -73,11 +75,12 @@ async def push(mirror: Mirror, commit: str, ref: str, *, expected: str) -> None:
     Raises ``Rejected`` when the source refuses, ``UnavailableError`` when it cannot be reached.
     """
     source = mirror.repository
+    way = await mirror.guard(source)
     receive = [] if source.network else [RECEIVE]
     result = await mirror.git.run(
         "push", "--porcelain", "--no-verify", "--no-signed", "--no-follow-tags", "--recurse-submodules=no",
         f"--force-with-lease={ref}:{expected}", *receive, "--", source.url, f"{commit}:{ref}",
-        at=mirror.path, network=source.network, credential=source.credential, ok=(),
+        at=mirror.path, network=source.network, credential=source.credential, flags=way.flags, ssh=way.ssh, ok=(),
     )  # fmt: skip
     if result.code == 0:
         return

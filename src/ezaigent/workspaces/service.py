@@ -18,6 +18,7 @@ from ezaigent.workspaces.cleanup import Cleaning
 from ezaigent.workspaces.credentials import Credential
 from ezaigent.workspaces.disk import measure, require_room
 from ezaigent.workspaces.git import Git
+from ezaigent.workspaces.guarding import Guard, unguarded
 from ezaigent.workspaces.layout import Layout
 from ezaigent.workspaces.locks import Locks
 from ezaigent.workspaces.merge import merge_change
@@ -40,8 +41,12 @@ _MEASURED_SHARE: Final = 30.0
 class Workspaces:
     """Mirrors and trees below ``root``. Several processes may share a root."""
 
-    def __init__(self, root: Path, settings: WorkspaceSettings, sandbox: Sandbox | None) -> None:
+    def __init__(
+        self, root: Path, settings: WorkspaceSettings, sandbox: Sandbox | None, *, guard: Guard = unguarded
+    ) -> None:
         """Use the folder ``root``, made when it is needed; commands and checks run in ``sandbox``.
+
+        ``guard`` is asked before git goes to another machine.
 
         Without a sandbox changes can be looked at; ``open`` and ``merge`` raise ``SandboxUnavailable``.
         """
@@ -50,7 +55,7 @@ class Workspaces:
         self._sandbox = sandbox
         self._git = Git()
         self._locks = Locks()
-        self._mirrors = Mirrors(self._layout.mirrors, self._git, self._locks)
+        self._mirrors = Mirrors(self._layout.mirrors, self._git, self._locks, guard)
         self._measured: tuple[float, DiskUse] | None = None  # with the time until which it is good
         self._measuring = asyncio.Lock()
 
