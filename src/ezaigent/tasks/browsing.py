@@ -21,10 +21,10 @@ _WINDOW: Final = 5_000
 
 _all = Sql("SELECT id, created_at FROM tasks WHERE id < $1 ORDER BY id DESC LIMIT $2")
 _state = Sql("SELECT id, created_at FROM tasks WHERE state = $3 AND id < $1 ORDER BY id DESC LIMIT $2")
-# One row for thousands: each row that is fetched hands Python's lock over and gets it back.
+# The last of so many, found in the index alone: their rows lie far apart.
 _edge = Sql(
-    """SELECT count(*), min(id), min(created_at) FROM (
-    SELECT id, created_at FROM tasks WHERE id < $1 ORDER BY id DESC LIMIT $2) AS near"""
+    """SELECT id, created_at FROM tasks
+    WHERE id = (SELECT id FROM tasks WHERE id < $1 ORDER BY id DESC LIMIT 1 OFFSET $2)"""
 )
 _matching = Sql(
     r"""SELECT id FROM tasks
@@ -77,19 +77,16 @@ def _newest(conn: Connection, states: Sequence[str] | None, before: str, most: i
 
 
 def _searched(conn: Connection, wanted: Wanted, limit: int, before: str) -> tuple[list[str], str | None]:
-    edge = _edge.first(conn, before, _WINDOW)
-    assert edge is not None
-    count, last, oldest = edge
-    if not count:
-        return [], None
+    edge = _edge.first(conn, before, _WINDOW - 1)
+    last = "" if edge is None else str(edge[0])
     like = None if wanted.text is None else f"%{_escaped(wanted.text)}%"
     states = list(wanted.states or ())
     given = (before, last, wanted.since, wanted.profile, wanted.project, like, len(states), states, limit + 1)
     found = [str(row[0]) for row in _matching.all(conn, *given)]
-    ended = count < _WINDOW or (wanted.since is not None and oldest < wanted.since)  # older ones are no fresher
+    ended = edge is None or (wanted.since is not None and edge[1] < wanted.since)  # older ones are no fresher
     if len(found) > limit:
         return found[:limit], found[limit - 1]
-    return found, None if ended else str(last)
+    return found, None if ended else last
 
 
 def _escaped(text: str) -> str:
