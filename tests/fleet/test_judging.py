@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from ezaigent.fleet import WorkerInfo, queries
+from ezaigent.fleet import hosting as module
 from ezaigent.fleet.hosting import SETTLING, Hosting
-from ezaigent.store import Connection, Database, Sql
+from ezaigent.store import Connection, Database, Sql, now
 
 LEASE = 30.0
 _pass = Sql("UPDATE workers SET seen_at = seen_at - CAST($1 AS double precision)")
@@ -98,5 +99,27 @@ async def test_a_worker_that_was_counted_as_lost_comes_back_as_no_judge(clock: C
     assert not await hosting.beat()
     assert not await judges(clock)
     await clock.passes(LEASE / 3)
+    assert await hosting.beat()
+    assert await judges(clock)
+
+
+async def test_after_a_jump_of_the_databases_clock_the_others_have_time_for_a_word(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hosting = await entered(clock)
+    assert await hosting.beat()
+    await clock.passes(LEASE / 3)
+
+    def later(conn: Connection) -> float:
+        return now(conn) + 3600
+
+    monkeypatch.setattr(module, "now", later)
+    assert await hosting.beat()
+    assert not await judges(clock), "all leases have run out, those of the living too"
+    assert hosting.pause == SETTLING
+    await clock.passes(SETTLING)
+    assert await hosting.beat()
+    assert not await judges(clock)
+    await clock.passes(LEASE / 2)
     assert await hosting.beat()
     assert await judges(clock)

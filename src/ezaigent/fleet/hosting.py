@@ -10,7 +10,7 @@ from typing import Final
 from ezaigent.fleet import queries, seats
 from ezaigent.fleet.models import WorkerInfo
 from ezaigent.fleet.seats import Seat
-from ezaigent.store import Connection, Database, Sql, emit
+from ezaigent.store import Connection, Database, Sql, emit, now
 from ezaigent.tasks import Slot
 
 SETTLING: Final = 3.0
@@ -20,6 +20,8 @@ _GAP: Final = 0.55
 what kept this worker away for less has ended no other one's."""
 _BEHIND: Final = 0.42
 """Leases that it then seems to be silent still: more than those within which a judge must have been heard."""
+_JUMP: Final = 0.5
+"""Leases after a jump of the database's clock within which each living worker has prolonged its leases."""
 
 _waiting = Sql("SELECT 1 FROM seats WHERE worker IS NULL AND leaving IS NULL AND profile IN [$1] LIMIT 1")
 
@@ -62,6 +64,7 @@ class Hosting:
         self._settled_at = clock() + self._settling
         self._heard_at = clock()
         self._late = False
+        self._ahead: float | None = None
         self.slots: dict[str, Slot] = {}
         """Agents that may claim, by name."""
         self._db = db
@@ -104,15 +107,31 @@ class Hosting:
 
         After a gap, and while it settles, it is noted as heard of a little earlier, so that it takes over nothing
         before its next word: whatever kept it away (a store that stood still) may have kept away the others, whose
-        words are on the way.
+        words are on the way. The same holds where the database's clock has jumped ahead: all leases have run out then.
         """
         info, asked = self.info, self._asked
-        if await self._db.write(lambda conn: queries.seen(conn, info.id, self._behind())):
+        known, ahead, jumped = await self._db.write(self._tell)
+        self._ahead = ahead
+        if jumped:
+            self._settled_at = max(self._settled_at, self._clock() + _JUMP * self._lease)
+        if known:
             self._heard_at = self._clock()
             return True
         self.info = await self._db.write(lambda conn: _back(conn, info, asked, _BEHIND * self._lease))
         self._came()
         return False
+
+    def _tell(self, conn: Connection) -> tuple[bool, float, bool]:
+        """Note that the worker is alive; return whether it is on the list.
+
+        Return also by how many seconds the database's clock is ahead of this process's, and whether it has jumped.
+        """
+        ahead = now(conn) - self._clock()
+        jumped = self._ahead is not None and ahead - self._ahead > _GAP * self._lease
+        behind = self._behind()
+        if jumped:
+            self._late, behind = True, _BEHIND * self._lease
+        return queries.seen(conn, self.info.id, behind), ahead, jumped
 
     def admitted(self, conn: Connection) -> bool:
         """Return whether the worker may claim: the others know of it, and its last word is no lease old.
