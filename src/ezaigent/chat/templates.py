@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
 from ezaigent.chat.commands import Command
@@ -45,17 +46,22 @@ PARTS: Final = {
 """What stands for ``{name}`` in a template."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Template:
-    """A pattern with slots and what comes out of it."""
+    """A text with slots and what comes out of it."""
 
-    pattern: re.Pattern[str]
+    text: str
     make: Make
+
+    @cached_property
+    def pattern(self) -> re.Pattern[str]:
+        """The text as a pattern, made when the first sentence comes: over a hundred of them take a while."""
+        return re.compile(_filled(self.text), re.IGNORECASE | re.DOTALL)
 
 
 def templates(make: Make, *texts: str) -> tuple[Template, ...]:
     """Return one template for each text, all with the same meaning."""
-    return tuple(Template(re.compile(_filled(text), re.IGNORECASE | re.DOTALL), make) for text in texts)
+    return tuple(Template(text, make) for text in texts)
 
 
 def always(command: Command) -> Make:
