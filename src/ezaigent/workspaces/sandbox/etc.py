@@ -4,6 +4,9 @@ Each mount costs bubblewrap about 0.2 ms, and only what every user of the machin
 that runs as root, that is a second fence around shadow files and private keys.
 """
 
+# Hundreds of files at each start of a worker: plain paths take a third of the time of Path objects.
+# ruff: noqa: PTH101, PTH103, PTH115, PTH208, PTH211
+
 from __future__ import annotations
 
 import contextlib
@@ -30,24 +33,25 @@ class EtcCopy:
         for part in parts:
             # A part that cannot be read is a part that commands do without.
             with contextlib.suppress(OSError):
-                _copy(part.resolve(), self.path / part.relative_to(_ETC))
+                target = self.path / part.relative_to(_ETC)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                _copy(str(part.resolve()), str(target))
 
 
-def _copy(source: Path, target: Path) -> None:
+def _copy(source: str, target: str) -> None:
     """Copy a file, or a folder with the symbolic links in it kept as they are (they point into the system)."""
-    mode = source.lstat().st_mode
+    mode = os.lstat(source).st_mode
     if not mode & stat.S_IROTH:
         return
     if stat.S_ISLNK(mode):
-        target.symlink_to(source.readlink())
+        os.symlink(os.readlink(source), target)
     elif stat.S_ISREG(mode):
-        target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, target)
-        target.chmod(stat.S_IMODE(mode) & 0o755)
+        os.chmod(target, stat.S_IMODE(mode) & 0o755)
     elif stat.S_ISDIR(mode):
-        target.mkdir(parents=True, exist_ok=True)
-        for child in source.iterdir():
-            _copy(child, target / child.name)
+        os.makedirs(target, exist_ok=True)
+        for name in os.listdir(source):
+            _copy(f"{source}/{name}", f"{target}/{name}")
 
 
 def _sweep() -> None:
