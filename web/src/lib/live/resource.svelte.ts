@@ -1,5 +1,6 @@
 import type { FleetEvent } from '$lib/api/types';
 import { Problem } from '$lib/api/client';
+import { nextFrame } from '$lib/idle';
 import { keep, kept } from '$lib/offline/snapshots';
 import { live } from './live.svelte';
 
@@ -32,6 +33,8 @@ export class Resource<T> implements Freshness {
 
   #load: () => Promise<T>;
   #options: Options<T>;
+  /** What the value becomes with the next frame: to apply events and to lay out the page are too much for one. */
+  #ahead: T | null = null;
   #meanwhile: FleetEvent[] | null = null;
   #again = false;
   #timer: ReturnType<typeof setTimeout> | undefined;
@@ -73,6 +76,7 @@ export class Resource<T> implements Freshness {
       this.#again = true;
       return;
     }
+    this.show();
     this.#meanwhile = [];
     this.loading = true;
     try {
@@ -82,6 +86,7 @@ export class Resource<T> implements Freshness {
         this.#read = Date.now();
         const value = await this.#load();
         const { reduce } = this.#options;
+        this.#ahead = null;
         this.value = reduce && this.#meanwhile.length > 0 ? reduce(value, this.#meanwhile) : value;
         this.#fresh();
         this.error = null;
@@ -94,6 +99,14 @@ export class Resource<T> implements Freshness {
       this.#meanwhile = null;
       this.loading = false;
     }
+  }
+
+  /** Show at once what the next frame would show; for who changes the value. */
+  show(): void {
+    if (this.#ahead === null) return;
+    this.value = this.#ahead;
+    this.#ahead = null;
+    if (this.asOf !== null) this.#fresh();
   }
 
   #fresh(): void {
@@ -111,10 +124,12 @@ export class Resource<T> implements Freshness {
   #take(events: readonly FleetEvent[]): void {
     this.#meanwhile?.push(...events);
     const { reduce, wants } = this.#options;
-    if (this.value !== null) {
-      if (reduce) this.value = reduce(this.value, events);
-      if (this.asOf !== null) this.#fresh();
-    }
+    const present = this.#ahead ?? this.value;
+    const next = present !== null && reduce ? reduce(present, events) : present;
+    if (next !== present) {
+      if (this.#ahead === null) nextFrame(() => this.show());
+      this.#ahead = next;
+    } else if (present !== null && this.asOf !== null) this.#fresh();
     if (wants && events.some(wants)) this.invalidate();
   }
 }

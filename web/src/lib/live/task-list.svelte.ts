@@ -33,6 +33,7 @@ export class TaskList {
     this.#reading = true;
     try {
       const page = await this.#page(this.#cursor);
+      this.resource.show();
       const have = this.resource.value ?? [];
       const known = new Set(have.map((task) => task.id));
       this.resource.value = [...have, ...page.items.filter((task) => !known.has(task.id))];
