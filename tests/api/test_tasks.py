@@ -48,6 +48,7 @@ def test_a_task_is_submitted_looked_at_and_steered(place: Place, api: httpx.Clie
     task = made.json()
     assert made.headers["location"] == f"/api/v1/tasks/{task['id']}"
     assert (task["state"], task["priority"], task["budget_usd"]) == ("queued", "high", 1.5)
+    assert (task["wanted_checks"], task["scope"], task["checks"]) == (["true"], ["tests/**"], [])
     where = f"/api/v1/tasks/{task['id']}"
     seen = api.get(where)
     assert seen.json() == task

@@ -21,7 +21,15 @@ def test_a_person_sets_up_submits_watches_reads_the_change_and_approves(site: Si
     page.get_by_role("link", name="log").click()
     expect(page.get_by_role("table", name="Log of the task")).to_contain_text("task.review")
 
+    expect(page.get_by_role("table", name="Log of the task")).to_contain_text("test_tax passed ·")
+    page.get_by_role("button", name="task.review, all of it").click()
+    expect(page.get_by_role("dialog")).to_contain_text(f"ezaigent/{task}")
+    page.get_by_role("button", name="Close").click()
+
     page.get_by_role("link", name="diff").click()
+    files = page.get_by_role("navigation", name="Files of the change")
+    expect(files.locator("details").filter(has_text="shop/")).to_be_visible()
+    files.get_by_role("link", name="tax.py").click()
     change = page.get_by_role("region", name="shop/tax.py", exact=True)
     expect(change).to_contain_text("-import")
     page.get_by_role("button", name="Side by side").click()
@@ -46,8 +54,9 @@ def test_a_paused_pool_takes_no_task_until_it_is_resumed(site: Site) -> None:
     agents = page.get_by_role("table", name="Agents")
     expect(agents.get_by_text("paused")).to_have_count(3)
 
-    site.submit(page, "Format the code in shop/")
+    site.submit(page, "Format the code in shop/", "echo ready")
     expect(page.locator("[data-why]")).to_contain_text("paused")
+    expect(page.get_by_role("listitem").filter(has_text="echo ready")).to_contain_text("runs on the finished work")
     page.goto(f"{site.url}/#/queue")
     expect(page.get_by_role("table", name="Waiting tasks")).to_contain_text("Format the code")
 

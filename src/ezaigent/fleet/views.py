@@ -44,6 +44,10 @@ class TaskView(BaseModel):
     base: str | None
     priority: str
     needs: tuple[str, ...]
+    scope: tuple[str, ...]
+    """Globs of the files that the change may touch; empty: all."""
+    wanted_checks: tuple[str, ...]
+    """Commands that must succeed on the finished work."""
     profile: str | None
     agent: str | None
     branch: str | None
@@ -54,6 +58,7 @@ class TaskView(BaseModel):
     attempts: int
     steps: int
     checks: tuple[CheckView, ...]
+    """How the checks ended on the present change."""
     usage: UsageView
     cost_usd: float | None
     """USD spent so far; null when the price of a call is unknown."""
@@ -78,6 +83,8 @@ class TaskView(BaseModel):
             base=task.base,
             priority=task.priority.name.lower(),
             needs=task.needs,
+            scope=task.scope,
+            wanted_checks=task.checks,
             profile=task.profile,
             agent=task.agent,
             branch=change.branch if change else None,

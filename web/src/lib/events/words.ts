@@ -17,8 +17,9 @@ export function taskOf(event: FleetEvent): string {
 export function told(event: FleetEvent, without: readonly string[] = []): string {
   const data = event.data ?? {};
   if (event.kind.startsWith('audit.')) return audited(event.kind, data);
+  if (event.kind === 'run.step') return step(data);
   return Object.entries(data)
-    .filter(([name, value]) => !without.includes(name) && says(value))
+    .filter(([name, value]) => !without.includes(name) && (name === 'ok' || says(value)))
     .map(([name, value]) => `${name}: ${shown(value)}`)
     .join(' · ');
 }
@@ -38,6 +39,22 @@ function audited(kind: string, data: Data): string {
     (deed ?? `${action(data)} ${target.join(' ')}`).trim(),
     text(data['address']) && `from ${text(data['address'])}`,
     via && `by ${via}${text(data['access']) ? `, level ${text(data['access'])}` : ''}`,
+  ]
+    .filter(Boolean)
+    .join(' · ');
+}
+
+/** A model call, a tool call or a check, with what came of it. */
+function step(data: Data): string {
+  const ended = data['ok'] === true ? ' passed' : data['ok'] === false ? ' failed' : '';
+  const [input, output] = [data['input_tokens'], data['output_tokens']];
+  const tokens = typeof input === 'number' && typeof output === 'number' ? `${input} tokens in, ${output} out` : '';
+  return [
+    `${shown(data['step'] ?? '')}. ${text(data['what'])} ${text(data['name'])}${ended}`,
+    text(data['text']),
+    tokens === '0 tokens in, 0 out' ? '' : tokens,
+    data['files_changed'] === true ? 'changed files' : '',
+    typeof data['ms'] === 'number' ? `${Math.round(data['ms'])} ms` : '',
   ]
     .filter(Boolean)
     .join(' · ');
