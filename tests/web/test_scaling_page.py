@@ -14,6 +14,10 @@ FILES = ("shop/tax.py", "shop/invoice.py", "shop/prices.py", "shop/stock.py")
 def test_a_threshold_is_changed_and_the_scaler_acts(scaled_site: Site, tmp_path: Path) -> None:
     site = scaled_site
     page = site.set_up()
+    page.route("**/api/v1/agents", lambda route: route.fulfill(json={"items": []}))
+    page.reload()
+    expect(page.get_by_role("region", name="Pool mechanic")).to_contain_text("0 of 1 wanted")
+    page.unroute("**/api/v1/agents")
     page.goto(f"{site.url}/#/scaling")
     pool = page.get_by_role("region", name="Pool mechanic")
     expect(pool).to_contain_text("slo, 1 to 10")
