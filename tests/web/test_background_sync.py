@@ -69,7 +69,7 @@ def test_the_worker_sends_what_waits_with_no_tab_open_and_once_beside_one(site: 
     kill(site.process)
     write(page, site, "Format the code in shop/")
     expect(page.locator("[data-outbox]")).to_contain_text("Format the code in shop/")
-    common = {"owner": "ada", "body": {}, "at": 0, "refused": None, "text": "Stop them"}
+    common: dict[str, object] = {"owner": "ada", "body": {}, "at": 0, "refused": None, "text": "Stop them"}
     page.evaluate(_FORGE, {"id": "f" * 32, "kind": "pause", "to": "mechanic-1", **common})
     sync()  # too early: it goes on waiting
     page.close()
