@@ -10,8 +10,9 @@ Frames are the times between animation frames, with the page's own thread made f
 of 50 ms and more. The script of a first load is all that the browser fetches on an empty cache, with its workers and
 what the service worker keeps for later. Lighthouse runs as it is by default (mobile, simulated slow network) and as
 desktop while the fleet changes; the median of its runs counts. Memory is the JavaScript heap after a full collection,
-each minute; the last is compared with minute 2, when all lists and windows are full and the engine has compiled what it
-compiles. On a machine of few cores the fleet and the server take their part of what the browser would have.
+the least of five, each minute; the last is compared with minute 2, when all lists and windows are full and the engine
+has compiled what it compiles. On a machine of few cores the fleet and the server take their part of what the browser
+would have.
 """
 
 from __future__ import annotations

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from playwright.sync_api import Page
 
 from benchmarks.browsing.sites import Wire
+
+_TRIES: Final = 5
+"""Collections for one sample, half a second apart; the least counts, for answers under way come and go."""
 
 
 @dataclass(frozen=True)
@@ -32,12 +35,16 @@ def sample(page: Page, wire: Wire, minutes: int) -> list[Sample]:
     for number in range(minutes + 1):
         page.wait_for_timeout(max(0.0, 1000 * (began + 60 * number - time.monotonic())))
         minute = (time.monotonic() - began) / 60
-        for _ in range(2):  # what was freed lets go of more
-            wire.ask("HeapProfiler.collectGarbage")
-        used = wire.ask("Runtime.getHeapUsage")["usedSize"]
+        used = min(_collected(page, wire) for _ in range(_TRIES))
         nodes = wire.ask("Memory.getDOMCounters")["nodes"]
         found.append(Sample(minute, used, _hub(page), nodes))
     return found
+
+
+def _collected(page: Page, wire: Wire) -> float:
+    page.wait_for_timeout(500)
+    wire.ask("HeapProfiler.collectGarbage")
+    return wire.ask("Runtime.getHeapUsage")["usedSize"]
 
 
 def _hub(page: Page) -> float | None:
