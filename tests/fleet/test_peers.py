@@ -146,6 +146,19 @@ async def test_without_a_bus_in_common_a_silent_worker_is_lost_after_one_and_a_h
     assert lost.data["reason"] == "no heartbeat for 1.5 of its leases"
 
 
+async def test_after_the_stores_clock_went_back_who_says_nothing_more_is_lost(db: Database) -> None:
+    one, two, three = (Watcher(db, MemoryBus(), name, lease=10) for name in ("one", "two", "three"))
+    for worker in (one, two, three):
+        await worker.enter(silent=-3600)
+    await one.sees_nobody_lost(12, after=2)  # it has said nothing itself since the clock went back
+    await one.be_silent(0)
+    await one.sees_nobody_lost(1, after=2)
+    await two.be_silent(0)  # its next word
+    await one.sees_nobody_lost(8, after=2)
+    assert await one.look(after=2) == ["three"]
+    assert await db.read(queries.ids) == ["one", "two"]
+
+
 async def test_nobody_is_lost_by_a_worker_that_was_as_silent_itself(db: Database) -> None:
     """A store that stands still for longer than all leases makes everybody look dead when it goes on."""
     one, two = (Watcher(db, MemoryBus(), name, lease=10) for name in ("one", "two"))

@@ -37,6 +37,8 @@ PERIOD: Final = 1.0
 _TTL: Final = 2.5
 _MARK_TTL: Final = 60.0
 _LOOKS: Final = 2
+_LOOKS_AHEAD: Final = 10
+"""Looks on which a worker's last word must be in the future, because the database's clock was set back meanwhile."""
 _HEARD: Final = 2.0
 """Seconds since a worker told the store that it is alive, within which it is not lost, whatever Redis says."""
 _AWAKE: Final = 0.4
@@ -68,6 +70,7 @@ class Peers:
         self._seen: set[str] = set()
         self._missed: Counter[str] = Counter()
         self._silent: Counter[str] = Counter()
+        self._ahead: Counter[str] = Counter()
         self._looked = clock()
         self._marked = False
         self._silence_due = clock() + self._silence
@@ -119,14 +122,17 @@ class Peers:
         if self._locks is not None:
             return []
         # Of workers whose words wait for a store that stood still, the first one to be heard must not judge the rest.
-        silent, mute = await self._db.read(
-            lambda conn: (queries.silent(conn, SILENCE), self._me in queries.silent(conn, _AWAKE))
+        silent, ahead, mute = await self._db.read(
+            lambda conn: (queries.silent(conn, SILENCE), queries.ahead(conn), queries.silent(conn, _AWAKE))
         )
-        if mute:
+        if self._me in mute or self._me in ahead:
             self._silent.clear()
+            self._ahead.clear()
             return []
         self._silent = Counter({worker: self._silent[worker] + 1 for worker in silent if worker != self._me})
+        self._ahead = Counter({worker: self._ahead[worker] + 1 for worker in ahead})
         dead = [worker for worker, times in self._silent.items() if times >= _LOOKS]
+        dead += [worker for worker, times in self._ahead.items() if times >= _LOOKS_AHEAD]
         reason = f"no heartbeat for {SILENCE:g} of its leases"
         return await self._lose(dead, reason, leases=SILENCE, heard_for=_AWAKE * self._lease)
 

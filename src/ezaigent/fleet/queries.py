@@ -36,10 +36,12 @@ _insert = Sql(
 _note = Sql("UPDATE workers SET info = $2 WHERE id = $1")
 _ids = Sql("SELECT id FROM workers ORDER BY id")
 _silent = _by_lease("SELECT id FROM workers WHERE seen_at < {now} - CAST($1 AS double precision) * {lease} ORDER BY id")
+_ahead = Sql("SELECT id FROM workers WHERE seen_at > {now} + 1 ORDER BY id")
 _lose = _by_lease(
     """DELETE FROM workers WHERE id IN [$1]
     AND (CAST($2 AS double precision) IS NULL OR seen_at < {now} - CAST($2 AS double precision))
-    AND (CAST($5 AS double precision) IS NULL OR seen_at < {now} - CAST($5 AS double precision) * {lease})
+    AND (CAST($5 AS double precision) IS NULL OR seen_at < {now} - CAST($5 AS double precision) * {lease}
+        OR seen_at > {now} + 1)
     AND (CAST($3 AS double precision) IS NULL OR EXISTS (
         SELECT 1 FROM workers AS judge WHERE judge.id = $4 AND judge.seen_at >= {now} - CAST($3 AS double precision)))
     RETURNING id, host, pid, {now} - seen_at"""
@@ -122,6 +124,11 @@ def silent(conn: Connection, leases: float) -> list[str]:
     return [row[0] for row in _silent.all(conn, leases)]
 
 
+def ahead(conn: Connection) -> list[str]:
+    """Return the ids of the workers whose last word is in the future: they said nothing since the clock went back."""
+    return [row[0] for row in _ahead.all(conn)]
+
+
 def seen(conn: Connection, worker: str, behind: float = 0.0) -> bool:
     """Note that the worker was alive ``behind`` seconds ago; return whether it is on the list, and not lost."""
     return bool(_seen.run(conn, worker, behind))
@@ -155,8 +162,8 @@ def lose(
     """Take workers that died off the list, end their leases now, and free their seats; return their ids.
 
     Of several peers that find it out, one does it. Whoever was heard of within ``silent_for`` seconds, or so many of
-    its own ``leases``, stays; None: they are known to be dead. Nobody is lost where ``by`` itself was not heard of
-    within ``heard_for`` seconds: a store that stood still makes all look silent.
+    its own ``leases`` and not in the future, stays; None: they are known to be dead. Nobody is lost where ``by`` itself
+    was not heard of within ``heard_for`` seconds: a store that stood still makes all look silent.
     """
     lost = _lose.all(conn, list(dead), silent_for, heard_for, by, leases)
     for worker, host, pid, silence in lost:
