@@ -16,7 +16,7 @@ from tests.web.looking import faults
 
 from ezaigent.testing import Conversation, ModelServer, Reply, ToolCall, Turn, from_steps
 
-WORDS: Final = ", and then I look again".join(["First I look at the files"] * 12)
+WORDS: Final = ", and then I look again".join(["First I look at the files"] * 120)
 
 RECOGNISER = """
 window.SpeechRecognition = class {

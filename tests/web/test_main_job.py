@@ -23,8 +23,9 @@ def test_a_person_sets_up_submits_watches_reads_the_change_and_approves(site: Si
 
     expect(page.get_by_role("table", name="Log of the task")).to_contain_text("test_tax passed ·")
     page.get_by_role("button", name="task.review, all of it").click()
-    expect(page.get_by_role("dialog")).to_contain_text(f"ezaigent/{task}")
-    page.get_by_role("button", name="Close").click()
+    whole = page.get_by_role("dialog")
+    expect(whole).to_contain_text(f"ezaigent/{task}")
+    whole.get_by_role("button", name="Close").click()
 
     page.get_by_role("link", name="diff").click()
     files = page.get_by_role("navigation", name="Files of the change")
