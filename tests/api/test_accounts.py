@@ -156,8 +156,45 @@ def test_wrong_passwords_wait_twice_as_long_each_time() -> None:
     for number in range(50):
         tries.failed("there", str(number))
     assert tries.wait("there", "yet another") > 0
-    tries.succeeded("elsewhere", "anna")
     clock[0] = 10_000
     assert tries.wait("there", "anna") == 0
     tries.failed("there", "anna")
     assert tries.wait("there", "anna") == 0
+
+
+def test_good_passwords_never_make_an_address_wait() -> None:
+    """Seven people behind one address, as behind a proxy or at an office: each try is counted before it is known."""
+    clock = [0.0]
+    tries = SignIns(lambda: clock[0])
+    tries.failed("there", "mistyped")
+    for number in range(60):
+        clock[0] += 60
+        assert tries.wait("there", f"person {number % 7}") == 0
+        tried = tries.failed("there", f"person {number % 7}")
+        tries.succeeded("there", f"person {number % 7}", tried)
+    clock[0] = 3601  # an hour after the one wrong try, which the good ones have not kept fresh
+    for number in range(50):
+        assert tries.wait("there", f"stranger {number}") == 0
+        tries.failed("there", f"stranger {number}")
+    assert tries.wait("there", "one more") == 1
+
+
+def test_a_good_password_takes_back_no_guess_at_those_of_others() -> None:
+    clock = [0.0]
+    tries = SignIns(lambda: clock[0])
+    waits: list[float] = []
+    for number in range(70):
+        tries.failed("there", f"victim {number}")
+        clock[0] += (waited := tries.wait("there", "attacker"))
+        waits.append(waited)
+        tries.succeeded("there", "attacker", tries.failed("there", "attacker"))
+    assert waits == [0] * 49 + [min(900, 2**number) for number in range(21)]
+
+
+def test_many_passwords_at_once_are_counted_before_they_are_known() -> None:
+    tries = SignIns(lambda: 0.0)
+    begun = [tries.failed("there", str(number)) for number in range(50)]
+    assert tries.wait("there", "one more") == 1
+    for number, tried in enumerate(begun[:2]):
+        tries.succeeded("there", str(number), tried)
+    assert tries.wait("there", "one more") == 0

@@ -196,6 +196,18 @@ async def test_wrong_passwords_are_slowed_down(served: Inside) -> None:
     assert [event.data["by"] for event in failed] == ["dora"] * 5 + ["nobody"]
 
 
+async def test_good_sign_ins_never_wait(served: Inside, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ezaigent.api.throttle._FREE", 1)  # ten wrong tries from one address, instead of fifty
+    await served.accounts.add_user("emil", PASSWORD, "viewer", by="test", address="test")
+    good = {"name": "emil", "password": PASSWORD}
+    async with served.stranger() as client:
+        assert [(await client.post("/api/v1/session", json=good)).status_code for _ in range(12)] == [200] * 12
+        for number in range(10):
+            wrong = {"name": f"nobody-{number}", "password": "x"}
+            assert (await client.post("/api/v1/session", json=wrong)).status_code == 401
+        _problem(await client.post("/api/v1/session", json=good), 429)
+
+
 async def test_one_caller_cannot_ask_without_end(tmp_path: Any) -> None:
     async with inside(settings_for(tmp_path / "home", rate=5)) as served, served.client() as client:
         answers = [await client.get("/api/v1/session") for _ in range(40)]

@@ -37,6 +37,8 @@ _FREE: Final = 5
 """Wrong passwords without a wait."""
 _LONGEST: Final = 900.0
 _FORGET: Final = 3600.0
+_COUNTED: Final = 10
+"""Tries beyond the free ones that are kept: the wait after so many is the longest, and after more the same."""
 
 
 class SignIns:
@@ -45,31 +47,43 @@ class SignIns:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         """Remember nothing yet."""
         self._clock = clock
-        self._failed: OrderedDict[str, tuple[int, float]] = OrderedDict()
+        self._tries: OrderedDict[str, list[float]] = OrderedDict()
 
     def wait(self, address: str, name: str) -> float:
         """Return the seconds until this may be tried; 0 for now."""
         at = self._clock()
         return max(self._left(key, free, at) for key, free in _keys(address, name))
 
-    def failed(self, address: str, name: str) -> None:
-        """Count a wrong password."""
+    def failed(self, address: str, name: str) -> float:
+        """Count a wrong password, or a try that may be one; return what ``succeeded`` takes it back by."""
         at = self._clock()
-        for key, _ in _keys(address, name):
-            count, since = self._failed.pop(key, (0, at))
-            self._failed[key] = (1 if at - since > _FORGET else count + 1, at)
-        while len(self._failed) > _KEPT:
-            self._failed.popitem(last=False)
+        for key, free in _keys(address, name):
+            tries = self._tries.pop(key, [])
+            if tries and at - tries[-1] > _FORGET:
+                tries = []
+            self._tries[key] = [*tries, at][-(free + _COUNTED) :]
+        while len(self._tries) > _KEPT:
+            self._tries.popitem(last=False)
+        return at
 
-    def succeeded(self, address: str, name: str) -> None:
-        """Forget the wrong ones of this address with this name."""
-        self._failed.pop(_keys(address, name)[0][0], None)
+    def succeeded(self, address: str, name: str, tried: float) -> None:
+        """Take back the try that ``failed`` gave ``tried`` for, and forget the wrong ones of this address and name.
+
+        The wrong ones under other names stay counted: who has a password cannot wipe out guesses at those of others.
+        """
+        (both, _), (alone, _) = _keys(address, name)
+        self._tries.pop(both, None)
+        tries = self._tries.get(alone, [])
+        if tried in tries:
+            tries.remove(tried)
+        if not tries:
+            self._tries.pop(alone, None)
 
     def _left(self, key: str, free: int, at: float) -> float:
-        count, since = self._failed.get(key, (0, at))
-        if count < free:
+        tries = self._tries.get(key, [])
+        if len(tries) < free:
             return 0.0
-        return max(0.0, since + min(_LONGEST, 2.0 ** (count - free)) - at)
+        return max(0.0, tries[-1] + min(_LONGEST, 2.0 ** (len(tries) - free)) - at)
 
 
 def _keys(address: str, name: str) -> tuple[tuple[str, int], ...]:

@@ -20,13 +20,13 @@ async def sign_in(given: Credentials, on: On, request: Request, response: Respon
     """Sign in with name and password; the answer sets the session's cookie and tells the CSRF word."""
     throttle = _throttle(request)
     _wait(throttle, address, given.name)
-    throttle.failed(address, given.name)  # before it is known, so that many at once are counted
+    tried = throttle.failed(address, given.name)  # before it is known, so that many at once are counted
     secret = await on.accounts.sign_in(
         given.name, given.password, hours=on.settings.server.session_hours, address=address
     )
     if secret is None:
         raise Refusal(UNAUTHENTICATED, "wrong name or password", {"WWW-Authenticate": 'Bearer realm="ezaigent"'})
-    throttle.succeeded(address, given.name)
+    throttle.succeeded(address, given.name, tried)
     return await signed_in(on, request, response, secret)
 
 
