@@ -50,8 +50,8 @@ class Door(FleetDoor):
     async def task_cost(self, task_id: str) -> CostFacts:
         return CostFacts(cost_nusd=20_000_000, calls=2)
 
-    async def submit(self, new: Sequence[NewTask]) -> Sequence[Task]:
-        return await self.queue.submit_many(new)
+    async def submit(self, new: Sequence[NewTask], *, by: str) -> Sequence[Task]:
+        return await self.queue.submit_many(new, by=by)
 
 
 class Talk:

@@ -92,6 +92,8 @@ async def test_a_labelled_issue_becomes_a_task_and_a_pull_request(tmp_path: Path
         [told] = await door.told("issue.reported")
         [task] = await door.fleet.tasks()
         assert (task.state, told.task_id, task.title) == ("review", task.id, f"#7 {WORK}")
+        [submitted] = await door.events("task.submitted")
+        assert submitted.data["by"] == "github:wim"
         prompt = (await door.fleet.services.queue.get(task.id)).prompt
         assert prompt == f"{WORK}\n\nPlease."
         [pull] = hub.pulls

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from ezaigent.chat import wordings
+from ezaigent.chat import queries, wordings
 from ezaigent.chat.commands import (
     EVERYONE,
     Agents,
@@ -41,10 +41,9 @@ from ezaigent.tasks import NewTask, Priority, State
 if TYPE_CHECKING:
     from ezaigent.chat.once import Once
     from ezaigent.chat.ports import AgentFacts, FleetDoor
+    from ezaigent.store import Database
     from ezaigent.tasks import TaskQueue
 
-_MOST: Final = 10_000
-"""Tasks that one /clear takes."""
 _LISTED: Final = 20
 _DAYS: Final[dict[Period, int]] = {"today": 0, "week": 6, "month": 29}
 
@@ -57,8 +56,15 @@ class Ready(BaseModel):
     command: Command
     understood: str
     touches: tuple[str, ...] = ()
-    """Names of agents or ids of tasks."""
+    """Names of agents or ids of tasks; of what /clear takes the first few."""
+    clears: tuple[str, ...] = ()
+    """Ids of all tasks that /clear takes; nobody is shown them."""
     ask: bool = False
+
+    @property
+    def count(self) -> int:
+        """How many agents or tasks it touches."""
+        return len(self.clears or self.touches)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +89,12 @@ class Done:
 class Carrier:
     """Carries commands out on the queue and the fleet."""
 
-    def __init__(self, queue: TaskQueue, fleet: FleetDoor, *, once: Once | None = None) -> None:
-        """Act through ``queue`` and ``fleet``; every change names the person who asked for it.
+    def __init__(self, db: Database, queue: TaskQueue, fleet: FleetDoor, *, once: Once | None = None) -> None:
+        """Look into ``db``, act through ``queue`` and ``fleet``; every change names the person who asked for it.
 
         ``once`` tells the line from all others: carried out again, it queues no second task.
         """
+        self._db = db
         self._queue = queue
         self._fleet = fleet
         self._once = once
@@ -126,7 +133,7 @@ class Carrier:
             case Tell():
                 done = await self._tell(command, ready.touches)
             case Submit():
-                done = await self._submit(command)
+                done = await self._submit(command, by=by)
             case Cancel() | Retry() | Approve():
                 done = await self._decide(command, by=by)
             case Scale():
@@ -134,7 +141,7 @@ class Carrier:
                 text = await self._fleet.scale(command.pool, command.to, by=by)
                 done = Done(text, {"pool": command.pool, "to": command.to})
             case Clear():
-                done = await self._clear(ready.touches, by=by)
+                done = await self._clear(ready.clears, by=by)
             case _:
                 done = await self._look(command)
         return done
@@ -258,10 +265,10 @@ class Carrier:
     # ------------------------------------------------------------------------------------------ tasks
 
     async def _unbegun(self, command: Clear) -> Ready:
-        tasks = await self._queue.list(states=[State.QUEUED, State.WAITING], limit=_MOST)
-        queued = sum(task.state is State.QUEUED for task in tasks)
-        said = f"cancel {len(tasks)} tasks that have not begun: {queued} queued, {len(tasks) - queued} waiting"
-        return Ready(command=command, understood=said, touches=tuple(one.id for one in tasks), ask=bool(tasks))
+        ids, queued = await self._db.read(queries.unbegun)
+        said = f"cancel {len(ids)} tasks that have not begun: {queued} queued, {len(ids) - queued} waiting"
+        shown = tuple(ids[: wordings.SHOWN])
+        return Ready(command=command, understood=said, touches=shown, clears=tuple(ids), ask=bool(ids))
 
     async def _one_task(self, command: Cancel | Retry | Approve, *, unsure: bool, sentence: bool) -> Ready:
         task = await self._queue.get(command.task)
@@ -277,7 +284,7 @@ class Carrier:
         exact = command.model_copy(update={"repo": found})
         return Ready(command=exact, understood=wordings.understood(exact), ask=ask)
 
-    async def _submit(self, command: Submit) -> Done:
+    async def _submit(self, command: Submit, *, by: str) -> Done:
         assert command.repo is not None
         new = NewTask(
             prompt=command.prompt,
@@ -286,7 +293,7 @@ class Carrier:
             priority=Priority[command.priority.upper()],
             key=self._key(command.prompt),
         )
-        task = (await self._fleet.submit([new]))[0]
+        task = (await self._fleet.submit([new], by=by))[0]
         return Done(f"queued as {task.id}", {"task": task.id, "state": task.state.value})
 
     def _key(self, prompt: str) -> str | None:
@@ -308,7 +315,7 @@ class Carrier:
         text = (
             f"cancelled {len(gone)} tasks{begun}" if ids else "there is nothing to clear: no task is queued or waiting"
         )
-        return Done(text, {"cancelled": gone})
+        return Done(text, {"cancelled": gone[: wordings.SHOWN], "count": len(gone)})
 
     async def _last_repo(self) -> str | None:
         tasks = await self._queue.list(limit=1)

@@ -73,7 +73,7 @@ class FleetDoor(Protocol):
         """Return what a task has cost."""
         ...
 
-    async def submit(self, new: Sequence[NewTask]) -> Sequence[Task]:
+    async def submit(self, new: Sequence[NewTask], *, by: str) -> Sequence[Task]:
         """Check and queue tasks, all or none."""
         ...
 

@@ -48,6 +48,6 @@ class Present:
         """See ``FleetDoor``."""
         return await self._fleet.task_cost(task_id)
 
-    async def submit(self, new: Sequence[NewTask]) -> Sequence[Task]:
+    async def submit(self, new: Sequence[NewTask], *, by: str) -> Sequence[Task]:
         """See ``FleetDoor``."""
-        return await self._fleet.submit(new)
+        return await self._fleet.submit(new, by=by)

@@ -64,14 +64,15 @@ class TaskQueue:
 
     # ------------------------------------------------------------------------------------------ submitting
 
-    async def submit(self, new: NewTask) -> Task:
+    async def submit(self, new: NewTask, *, by: str | None = None) -> Task:
         """Queue a task; it is durable when this returns. A key that is known already returns its task.
 
-        Raises ``NotFoundError`` for a need that does not exist.
+        ``by`` is who asked for it; None: a program that does not say. Raises ``NotFoundError`` for a need that does not
+        exist.
         """
-        return (await self.submit_many([new]))[0]
+        return (await self.submit_many([new], by=by))[0]
 
-    async def submit_many(self, new: Sequence[NewTask]) -> list[Task]:
+    async def submit_many(self, new: Sequence[NewTask], *, by: str | None = None) -> list[Task]:
         """Queue tasks in one transaction, all or none; needs may name keys of the same batch.
 
         Raises ``UsageError`` for needs in a circle, naming it, and ``NotFoundError`` for an unknown need.
@@ -82,7 +83,12 @@ class TaskQueue:
 
         def submit(conn: Connection) -> submitting.Submitted:
             return submitting.submit(
-                conn, new, default_budget=self._default_budget, overlap=self._settings.overlap, past=self._history
+                conn,
+                new,
+                by=by,
+                default_budget=self._default_budget,
+                overlap=self._settings.overlap,
+                past=self._history,
             )
 
         while True:

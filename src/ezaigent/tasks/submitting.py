@@ -91,9 +91,15 @@ def refuse_circles(new: Sequence[NewTask]) -> None:
 
 
 def submit(
-    conn: Connection, new: Sequence[NewTask], *, default_budget: int | None, overlap: Overlap, past: History
+    conn: Connection,
+    new: Sequence[NewTask],
+    *,
+    by: str | None,
+    default_budget: int | None,
+    overlap: Overlap,
+    past: History,
 ) -> Submitted:
-    """Insert tasks and say so in the event log. A key that is taken stands for the task that has it.
+    """Insert tasks and say so, and who asked for them, in the event log. A taken key stands for the task that has it.
 
     Raises ``KeyTaken`` when another process takes a key in this very moment: run the transaction again.
     """
@@ -116,7 +122,7 @@ def submit(
     inserted = [row for row, _ in fresh.values()]
     if queries.insert(conn, inserted) != len(inserted):
         raise KeyTaken
-    _record(conn, inserted, at)
+    _record(conn, inserted, at, by)
     return Submitted(rows, inserted)
 
 
@@ -199,13 +205,13 @@ def _settle_needs(conn: Connection, fresh: Mapping[str, tuple[FullRow, NewTask]]
             row.wake_at = row.queued_at = None
 
 
-def _record(conn: Connection, fresh: Sequence[FullRow], now: float) -> None:
+def _record(conn: Connection, fresh: Sequence[FullRow], now: float, by: str | None) -> None:
     pairs = [(row.id, need) for row in fresh if row.needs != "[]" for need in orjson.loads(row.needs)]
     queries.insert_needs(conn, pairs)
     queries.insert_ledgers(conn, [(f"task:{row.id}", row.budget_nusd) for row in fresh if row.budget_nusd is not None])
     events: list[NewEvent] = []
     for row in fresh:
         data = {"state": row.state, "title": row.title, "profile": row.profile, "priority": row.priority}
-        data |= {"needs": orjson.loads(row.needs)}
+        data |= {"needs": orjson.loads(row.needs), "by": by}
         events.append(NewEvent("task.submitted", row.id, None, None, data, now))
     emit_many(conn, events)

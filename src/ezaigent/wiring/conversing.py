@@ -140,13 +140,13 @@ class ServicesDoor:
         """Return what a task has cost."""
         return _cost(await self._services.costs.task(task_id))
 
-    async def submit(self, new: Sequence[NewTask]) -> Sequence[Task]:
+    async def submit(self, new: Sequence[NewTask], *, by: str) -> Sequence[Task]:
         """Check and queue tasks, all or none."""
         from ezaigent.wiring.admission import admit
 
         placed = [one.model_copy(update={"repo": self._place(one.repo)}) for one in new]
         return await self._services.queue.submit_many(
-            [await admit(one, self._services.settings, self._services.db) for one in placed]
+            [await admit(one, self._services.settings, self._services.db) for one in placed], by=by
         )
 
     def _place(self, repo: str) -> str:

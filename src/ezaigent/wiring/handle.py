@@ -266,11 +266,12 @@ class Fleet:
             await asyncio.wait({waiting})
 
     async def submit(
-        self, prompt: str, repo: str | Path, *, budget_usd: float | None = None, **fields: Any
+        self, prompt: str, repo: str | Path, *, budget_usd: float | None = None, by: str | None = None, **fields: Any
     ) -> TaskHandle:
         """Queue a task and return its handle; it is durable when this returns.
 
-        ``fields`` are those of ``NewTask``: base, title, profile, priority, needs, scope, checks, not_before, key.
+        ``by`` is who asked for it, for the event log. ``fields`` are those of ``NewTask``: base, title, profile,
+        priority, needs, scope, checks, not_before, key.
         Raises ``UsageError`` for a repository or base that cannot be used, an unknown profile or need.
         """
         if isinstance(fields.get("priority"), str):
@@ -280,14 +281,14 @@ class Fleet:
         )
         budget = nano_usd(budget_usd) if budget_usd is not None else None
         new = NewTask(prompt=prompt, repo=str(repo), budget_nusd=budget, **fields)
-        return (await self.submit_many([new]))[0]
+        return (await self.submit_many([new], by=by))[0]
 
-    async def submit_many(self, new: Sequence[NewTask]) -> list[TaskHandle]:
+    async def submit_many(self, new: Sequence[NewTask], *, by: str | None = None) -> list[TaskHandle]:
         """Queue several tasks in one transaction; their needs may name each other's keys."""
         from ezaigent.wiring.admission import admit
 
         tasks = await self.services.queue.submit_many(
-            [await admit(one, self.settings, self.services.db) for one in new]
+            [await admit(one, self.settings, self.services.db) for one in new], by=by
         )
         return [TaskHandle(self, task.id) for task in tasks]
 

@@ -39,8 +39,8 @@ def clerk(services: Services) -> Clerk:
 
     settings = services.settings
 
-    async def submit(new: NewTask) -> Task:
-        return (await services.queue.submit_many([await admit(new, settings, services.db)]))[0]
+    async def submit(new: NewTask, *, by: str) -> Task:
+        return (await services.queue.submit_many([await admit(new, settings, services.db)], by=by))[0]
 
     async def push(task: Task, remote: str, *, token: str | None) -> None:
         assert task.change is not None

@@ -45,7 +45,7 @@ async def draft(
     return Draft(plan if repo is None else plan.model_copy(update={"repo": repo}), ())
 
 
-async def submit_plan(plan: Plan, services: Services, *, key: str | None = None) -> list[Task]:
+async def submit_plan(plan: Plan, services: Services, *, key: str | None = None, by: str | None = None) -> list[Task]:
     """Queue the plan's tasks in one transaction, in the plan's order; the same ``key`` again is the same tasks.
 
     Raises ``UsageError`` for what a task cannot be: nothing is queued then.
@@ -71,4 +71,4 @@ async def submit_plan(plan: Plan, services: Services, *, key: str | None = None)
         )
         for task in plan.tasks
     ]
-    return await services.queue.submit_many([await admit(one, services.settings, services.db) for one in new])
+    return await services.queue.submit_many([await admit(one, services.settings, services.db) for one in new], by=by)

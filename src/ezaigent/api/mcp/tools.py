@@ -88,8 +88,7 @@ async def _submit_task(on: Stage, caller: Principal, given: NewWork) -> Submitte
 
     The result is a branch, `ezaigent/<task id>`; nothing is merged. Wait for it with get_task.
     """
-    del caller
-    task = await tasks.submit_task(given, on, Response(), given.key)
+    task = await tasks.submit_task(given, on, caller, Response(), given.key)
     manned = task.state == State.DONE or await on.manned(task.profile)
     return Submitted(task=task, note="" if manned else "queued; no worker is running: start one with ezaigent up")
 

@@ -55,6 +55,7 @@ _ETAG: dict[str, Any] = {"ETag": {"description": "Version of the task.", "schema
 async def submit_task(
     draft: TaskDraft,
     on: On,
+    caller: Caller,
     response: Response,
     idempotency_key: Annotated[
         str | None,
@@ -78,7 +79,7 @@ async def submit_task(
         key=idempotency_key,
     )
     new = await on.admit(new)
-    task = (await on.queue.submit_many([new]))[0]
+    task = (await on.queue.submit_many([new], by=caller.name))[0]
     if (task.prompt, task.repo) != (new.prompt, new.repo):
         raise Refusal(INVALID, f"Idempotency-Key {idempotency_key!r} was used for another task: {task.id}")
     response.headers["Location"] = f"/api/v1/tasks/{task.id}"

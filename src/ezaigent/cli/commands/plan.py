@@ -90,10 +90,12 @@ async def _draft(text: str, repo: str | None, model: str | None) -> Draft:
 
 
 async def _submit(made: Plan, key: str | None) -> list[Task]:
+    import getpass
+
     from ezaigent.wiring import Fleet, submit_plan
 
     async with Fleet.connect(settings=settings()) as fleet:
-        return await submit_plan(made, fleet.services, key=key)
+        return await submit_plan(made, fleet.services, key=key, by=getpass.getuser())
 
 
 def _show(made: Plan, queued: list[Task]) -> None:

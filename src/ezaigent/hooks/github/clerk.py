@@ -35,9 +35,9 @@ _HOLD: Final = 20.0
 
 
 class Submit(Protocol):
-    """Checks a task and queues it; the same key is the same task."""
+    """Checks a task and queues it for whom it is ``by``; the same key is the same task."""
 
-    async def __call__(self, new: NewTask) -> Task:
+    async def __call__(self, new: NewTask, *, by: str) -> Task:
         """Do it."""
         ...
 
@@ -153,7 +153,8 @@ class Clerk:
                 checks=tuple(linked.checks),
                 budget_nusd=None if linked.budget_usd is None else nano_usd(linked.budget_usd),
                 key=f"github:{issue.digest}",
-            )
+            ),
+            by=f"github:{issue.sender}",
         )
 
         def work(conn: Connection) -> None:
