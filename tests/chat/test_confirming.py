@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from tests.chat.talk import Talk
 
-from ezaigent.store import Sql
+from ezaigent.store import Sql, tables
 from ezaigent.tasks import State, pending_messages
 
 
@@ -77,6 +77,39 @@ async def test_the_queue_is_cleared_of_what_was_shown_and_of_nothing_else(talk: 
     assert states[later.id] is State.QUEUED
     assert sorted(states.values()) == ["cancelled", "cancelled", "queued", "running"]
     assert {states[first.id], states[second.id]} <= {State.CANCELLED, State.RUNNING}
+
+
+async def test_a_queue_of_twelve_thousand_is_cleared_of_exactly_what_was_counted(talk: Talk) -> None:
+    """However long it is, the number is true, all of it goes, and no message lists thousands of ids."""
+    first = await talk.task("First.")
+    others = ", ".join(f'"{one.name}"' for one in tables.tasks.columns if one.name not in {"id", "key"})
+    copies = "INSERT INTO tasks (id, {others}) SELECT {id}, {others} FROM tasks CROSS JOIN n"
+    some = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 12000) "
+    await talk.db.write(
+        Sql(
+            sqlite=some + copies.format(others=others, id="printf('1%015d', i)"),
+            postgresql=some + copies.format(others=others, id="'1' || lpad(i::text, 15, '0')"),
+        ).run
+    )
+    asked = await talk("/clear")
+    card = asked.confirmation
+    assert card is not None
+    assert card.understood == "cancel 12001 tasks that have not begun: 12001 queued, 0 waiting"
+    assert card.count == 12_001
+    assert "it touches 12001: " in asked.text
+    assert "and 11989 more" in asked.text
+    assert len(card.touches) == 12
+    later = await talk.task("Later.")
+    done = await talk("yes")
+    assert done.text == "cancelled 12001 tasks"
+    assert done.data is not None
+    assert done.data["count"] == 12_001
+    stats = await talk.queue.stats()
+    assert (stats.states[State.QUEUED], stats.states[State.CANCELLED]) == (1, 12_001)
+    assert (await talk.queue.get(later.id)).state is State.QUEUED
+    assert (await talk.queue.get(first.id)).state is State.CANCELLED
+    kept = [len(one.model_dump_json()) for one in await talk.chat.history()]
+    assert max(kept) < 2_000
 
 
 async def test_what_begins_between_the_question_and_the_yes_is_left_to_work(talk: Talk) -> None:

@@ -60,7 +60,9 @@ class Confirmation(BaseModel):
     understood: str
     """What will be done, in one line."""
     touches: tuple[str, ...] = ()
-    """Agents or tasks that it touches."""
+    """Agents or tasks that it touches; of many tasks the first few."""
+    count: int = 0
+    """How many it touches."""
     conversation: str = FLEET
     """Where it was asked."""
     by: str = ""

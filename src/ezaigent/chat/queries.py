@@ -1,4 +1,4 @@
-"""The SQL of conversations and of what waits for a yes."""
+"""The SQL of conversations, of what waits for a yes, and of the tasks that a line is about."""
 
 from __future__ import annotations
 
@@ -102,6 +102,17 @@ def record_answer(conn: Connection, message_ids: Sequence[str], *, agent: str, t
 def _message(row: Sequence[Any]) -> ChatMessage:
     names = ("id", "conversation", "role", "author", "text", "at", "task_id", "message_id")
     return ChatMessage(**dict(zip(names, row[:-1], strict=True)), data=orjson.loads(row[-1]))
+
+
+# ---------------------------------------------------------------------------------------------- tasks
+
+_unbegun = Sql("SELECT id, state FROM tasks WHERE state IN ('queued', 'waiting') ORDER BY id")
+
+
+def unbegun(conn: Connection) -> tuple[list[str], int]:
+    """Return the ids of all tasks that have not begun, read from the index by state, and how many are queued."""
+    rows = _unbegun.all(conn)
+    return [row[0] for row in rows], sum(row[1] == "queued" for row in rows)
 
 
 # ---------------------------------------------------------------------------------------------- lines with a key

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from pydantic import ValidationError
 
-from ezaigent.chat import private, queries
+from ezaigent.chat import private, queries, wordings
 from ezaigent.chat.carrying import Carrier, Done, Ready
 from ezaigent.chat.commands import Command, harmless
 from ezaigent.chat.known import Known
@@ -117,7 +117,7 @@ class Chat:
         data = {"key": once.key} if once is not None else {}
         said = NewChatMessage(conversation=conversation, role="person", author=by, text=line, data=data)
         try:
-            carrier = Carrier(self._queue, fleet, once=once)
+            carrier = Carrier(self._db, self._queue, fleet, once=once)
             if once is not None and begun is not None:
                 reply, done = await self._again(once, carrier, begun, may_change=may_change)
             else:
@@ -257,7 +257,7 @@ class Chat:
         expires = await self._db.write(
             lambda conn: queries.ask(conn, token, conversation, by, data=data, seconds=EXPIRY)
         )
-        touches = f"\nit touches {len(ready.touches)}: {_listed(ready.touches)}" if ready.touches else ""
+        touches = f"\nit touches {ready.count}: {wordings.listed(ready.touches, ready.count)}" if ready.touches else ""
         text = f"understood: {ready.understood}{touches}\nsay yes within {EXPIRY:.0f} s to do it, no to leave it"
         confirmation = _card(token, expires, ready, conversation, by)
         return Reply(
@@ -362,6 +362,7 @@ def _card(token: str, expires: float, ready: Ready, conversation: str, by: str) 
         expires_at=expires,
         understood=ready.understood,
         touches=ready.touches,
+        count=ready.count,
         conversation=conversation,
         by=by,
     )
@@ -383,7 +384,3 @@ def _dump(command: Command) -> dict[str, object]:
     """Return a command as everybody may read it."""
     dumped: dict[str, object] = command.model_dump(mode="json")
     return {name: without_login(value) if isinstance(value, str) else value for name, value in dumped.items()}
-
-
-def _listed(names: tuple[str, ...]) -> str:
-    return f"{', '.join(names[:12])}{f' and {len(names) - 12} more' if len(names) > 12 else ''}"  # noqa: PLR2004

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from ezaigent.chat.commands import (
     EVERYONE,
@@ -27,7 +28,7 @@ from ezaigent.core.logins import without_login
 from ezaigent.core.money import format_usd
 from ezaigent.tasks import QueueStats, State, Task
 
-_SHOWN = 12
+SHOWN: Final = 12
 """Names or tasks that a sentence lists."""
 
 
@@ -100,10 +101,10 @@ def short(text: str) -> str:
     return line if len(line) <= 200 else f"{line[:199]}…"  # noqa: PLR2004 - one line of a chat
 
 
-def listed(names: Sequence[str]) -> str:
-    """Return names in one line; many are cut off with their number."""
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more
+def listed(names: Sequence[str], count: int = 0) -> str:
+    """Return names in one line; many are cut off with their number. ``count``, where there are more than are given."""
+    more = max(count, len(names)) - len(names[:SHOWN])
+    return ", ".join(names[:SHOWN]) + (f" and {more} more" if more else "")
 
 
 def agent_line(agent: AgentFacts) -> str:
