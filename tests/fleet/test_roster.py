@@ -10,11 +10,11 @@ import pytest
 from ezaigent.core.change import Change
 from ezaigent.core.errors import NotFoundError, UnavailableError
 from ezaigent.core.settings import QueueSettings
-from ezaigent.costs import Totals
+from ezaigent.costs import CallRecord, Outcome, Totals, settle
 from ezaigent.fleet import Hosting, Peers, Roster, TaskView, WorkerInfo, liveness, profile_of, queries
 from ezaigent.live import MemoryBus
-from ezaigent.store import Database
-from ezaigent.tasks import NewTask, State, Task, TaskQueue
+from ezaigent.store import Database, emit
+from ezaigent.tasks import NewTask, Slot, State, Task, TaskQueue
 
 
 async def worker(db: Database, name: str, locks: Path, agents: int) -> Hosting:
@@ -79,6 +79,47 @@ async def test_each_worker_is_judged_by_the_lease_that_it_announced(db: Database
     every = ["gone", "hasty", "patient"]
     lost = await db.write(lambda conn: queries.lose(conn, every, "silent", by="me", leases=queries.SILENCE))
     assert sorted(lost) == ["gone", "hasty"]
+
+
+async def test_an_agent_is_shown_with_the_model_that_its_present_run_uses(db: Database) -> None:
+    queue, roster = TaskQueue(db, QueueSettings(lease=60)), Roster(db, None)
+    info = WorkerInfo(id="one", host="here", pid=1, version="1", sandbox="off")
+    await db.write(lambda conn: queries.register(conn, info, {"claude": 2}))
+    await queue.submit(NewTask(prompt="Do it.", repo="/r"))
+    [claim] = await queue.claim("one", [Slot(agent="claude-1", profile="claude")])
+
+    async def shown() -> str | None:
+        first, second = await roster.agents()
+        assert second.model is None, "it has no task"
+        return first.model
+
+    async def call(provider: str, outcome: Outcome = "ok") -> None:
+        record = CallRecord(provider=provider, model="large", cost_nusd=0, outcome=outcome)
+        await db.write(lambda conn: settle(conn, claim, [(record, None)], step=0))
+
+    async def fail_over(to: str, run: str = claim.run_id) -> None:
+        data = {"from": "a:large", "to": to, "reason": "overload"}
+        await db.write(
+            lambda conn: emit(conn, "run.failover", task_id=claim.task.id, run_id=run, agent="claude-1", data=data)
+        )
+
+    assert await shown() is None
+    await fail_over("z:large", run="an-earlier-run")
+    await call("a", "refused")
+    assert await shown() is None, "it is asked again"
+    await fail_over("b:large")
+    assert await shown() == "b:large"
+    await call("b")
+    await call("b", "lost")
+    assert await shown() == "b:large"
+    await fail_over("c:large")
+    assert await shown() == "c:large", "before it has answered"
+    await call("c")
+    assert await shown() == "c:large"
+    for step in range(100):
+        await db.write(lambda conn, step=step: emit(conn, "run.step", task_id=claim.task.id, data={"step": step}))
+    await call("c", "lost")
+    assert await shown() == "c:large", "however long ago it began with it"
 
 
 def test_a_worker_lives_as_long_as_its_lock_is_held(tmp_path: Path) -> None:

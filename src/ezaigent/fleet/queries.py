@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 import orjson
 
@@ -20,6 +20,15 @@ def _by_lease(text: str) -> Sql:
         sqlite=text.replace("{lease}", "coalesce(json_extract(info, '$.lease'), 30.0)"),
         postgresql=text.replace("{lease}", "coalesce((info::json->>'lease')::float8, 30.0)"),
     )
+
+
+class Held(NamedTuple):
+    """A task that an agent holds."""
+
+    task_id: str
+    title: str
+    model: str | None
+    """``provider:model`` that the run uses; None while it has asked none, or the first one did not answer yet."""
 
 
 SILENCE: Final = 1.5
@@ -57,7 +66,21 @@ _seen = Sql("UPDATE workers SET seen_at = {now} - CAST($2 AS double precision) W
 _heard = "SELECT 1 FROM workers WHERE id = $1 AND seen_at > {now} - CAST($2 AS double precision)"
 _known = Sql(sqlite=_heard, postgresql=f"{_heard} FOR KEY SHARE SKIP LOCKED")
 _delete = Sql("DELETE FROM workers WHERE id = $1")
-_busy = Sql("SELECT agent, id, title FROM tasks WHERE state = 'running' AND lease_until > {now}")
+# The model that answered last, unless a newer call failed: then the one that the run went on with, if it did.
+_CALLS: Final = "FROM usage WHERE usage.task_id = tasks.id AND usage.run_id = tasks.run_id"
+_MOVED: Final = 100
+"""Newest events of a task among which a change of the model is looked for: no answer came since."""
+_busy_with = f"""SELECT agent, id, title, COALESCE(
+    (SELECT CASE WHEN outcome = 'ok' THEN provider || ':' || model END {_CALLS} ORDER BY usage.id DESC LIMIT 1),
+    (SELECT {{moved}} FROM (SELECT seq, kind, run_id, data FROM events WHERE events.task_id = tasks.id
+        ORDER BY seq DESC LIMIT {_MOVED}) AS newest
+        WHERE newest.kind = 'run.failover' AND newest.run_id = tasks.run_id ORDER BY newest.seq DESC LIMIT 1),
+    (SELECT provider || ':' || model {_CALLS} AND outcome = 'ok' ORDER BY usage.id DESC LIMIT 1))
+    FROM tasks WHERE state = 'running' AND lease_until > {{now}}"""  # noqa: S608 - our own text
+_busy = Sql(
+    sqlite=_busy_with.replace("{moved}", "json_extract(newest.data, '$.to')"),
+    postgresql=_busy_with.replace("{moved}", "newest.data::json->>'to'"),
+)
 _ended = Sql("SELECT id, finished_at FROM tasks WHERE state IN [$1]")
 _ended_with_reservations = Sql(
     """SELECT DISTINCT tasks.id FROM reservations JOIN tasks ON tasks.id = reservations.task_id
@@ -181,9 +204,9 @@ def end_unknown_leases(conn: Connection) -> int:
     return _end_unknown_leases.run(conn)
 
 
-def busy(conn: Connection) -> dict[str, tuple[str, str]]:
-    """Return the task (id, title) of each agent that holds a live lease."""
-    return {agent: (task, title) for agent, task, title in _busy.all(conn)}
+def busy(conn: Connection) -> dict[str, Held]:
+    """Return the task of each agent that holds a live lease."""
+    return {agent: Held(*held) for agent, *held in _busy.all(conn)}
 
 
 def ended(conn: Connection) -> dict[str, float]:

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from ezaigent.core.errors import NotFoundError
 from ezaigent.fleet import liveness, queries, seats
 from ezaigent.fleet.models import WorkerInfo
+from ezaigent.fleet.queries import Held
 from ezaigent.fleet.seats import Seat
 from ezaigent.store import Database
 from ezaigent.tasks import pauses
@@ -35,6 +36,8 @@ class AgentView(BaseModel):
     """Why it takes no further task; null: it stays."""
     task_id: str | None = None
     title: str | None = None
+    model: str | None = None
+    """``provider:model`` that its present run uses, after a failover too; null: its profile's first, if any."""
     sandbox: str | None = None
     worker: str | None = None
     seen_at: float | None = None
@@ -99,29 +102,28 @@ class Roster:
         return None if self._locks is None else liveness.alive(self._locks)
 
 
-def _view(
-    seat: Seat, worker: WorkerInfo | None, task: tuple[str, str] | None, *, paused: bool, working: bool
-) -> AgentView:
+def _view(seat: Seat, worker: WorkerInfo | None, held: Held | None, *, paused: bool, working: bool) -> AgentView:
     return AgentView(
         name=seat.agent,
         profile=seat.profile,
-        status=_status(seat, task, paused=paused, working=working),
+        status=_status(seat, held, paused=paused, working=working),
         paused=paused,
         leaving=seat.leaving,
-        task_id=task[0] if task else None,
-        title=task[1] if task else None,
+        task_id=held.task_id if held else None,
+        title=held.title if held else None,
+        model=held.model if held else None,
         sandbox=worker.sandbox if worker else None,
         worker=worker.id if worker else None,
         seen_at=worker.seen_at if worker else None,
     )
 
 
-def _status(seat: Seat, task: tuple[str, str] | None, *, paused: bool, working: bool) -> Status:
+def _status(seat: Seat, held: Held | None, *, paused: bool, working: bool) -> Status:
     if paused:
         return "paused"
     if seat.leaving is not None:
         return "draining"
-    if task is not None:
+    if held is not None:
         return "active"
     if seat.ready_at is not None:
         return "idle"

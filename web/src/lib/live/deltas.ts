@@ -61,7 +61,9 @@ export function isTurn(event: FleetEvent): boolean {
 }
 
 export function agentsAfter(agents: readonly Agent[], events: readonly FleetEvent[]): readonly Agent[] {
-  const telling = events.filter((event) => event.kind === 'task.claimed' || ENDS_RUN.has(event.kind));
+  const telling = events.filter(
+    (event) => event.kind === 'task.claimed' || event.kind === 'run.failover' || ENDS_RUN.has(event.kind),
+  );
   if (telling.length === 0) return agents;
   let changed: Agent[] | null = null;
   const places = new Map(agents.map((agent, at) => [agent.name, at]));
@@ -77,12 +79,28 @@ export function agentsAfter(agents: readonly Agent[], events: readonly FleetEven
     const id = event.task_id ?? null;
     if (event.kind === 'task.claimed') {
       const name = text(event.data?.['agent']) ?? event.agent ?? undefined;
-      set(name, (agent) => ({ ...agent, task_id: id, title: null, status: agent.paused ? agent.status : 'active' }));
+      set(name, (agent) => ({
+        ...agent,
+        task_id: id,
+        title: null,
+        model: null,
+        status: agent.paused ? agent.status : 'active',
+      }));
       if (name !== undefined) holders.set(id, name);
-    } else if (ENDS_RUN.has(event.kind) && id !== null) {
+    } else if (event.kind === 'run.failover') {
+      const model = text(event.data?.['to']);
+      if (model !== undefined && id !== null)
+        set(holders.get(id), (agent) => (agent.task_id === id ? { ...agent, model } : agent));
+    } else if (id !== null) {
       set(holders.get(id), (agent) =>
         agent.task_id === id
-          ? { ...agent, task_id: null, title: null, status: agent.status === 'active' ? 'idle' : agent.status }
+          ? {
+              ...agent,
+              task_id: null,
+              title: null,
+              model: null,
+              status: agent.status === 'active' ? 'idle' : agent.status,
+            }
           : agent,
       );
       holders.delete(id);
