@@ -46,6 +46,13 @@ async def test_a_run_changes_files_passes_its_checks_and_tells_each_step(tmp_pat
         assert any("[exit code 0]" in text and "hello" in text for text in results)
         assert any("src/a.txt:1:bye" in text for text in results)
         told = await stage.events("run.step")
+        assert [(event.data["name"], event.data["call"]) for event in told if event.data.get("call")] == [
+            ("write_file", "src/a.txt"),
+            ("read_file", "src/a.txt"),
+            ("shell", "cat src/a.txt"),
+            ("edit_file", "src/a.txt"),
+            ("grep", "bye"),
+        ]
         assert [event.data["step"] for event in told] == list(range(13))
         assert told[0].data["what"] == "model"
         assert told[0].data["input_tokens"] > 0

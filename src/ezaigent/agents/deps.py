@@ -22,6 +22,10 @@ class Deps:
     files: TreeFiles
     plan: InMemoryPlanStore
     scope: tuple[str, ...]
+    secrets: frozenset[str] = frozenset()
+    """What must not be told of a call."""
+    call: str = ""
+    """What is told of the call that is under way, or was the last."""
 
     def in_scope(self, path: str) -> bool:
         """Whether the task may change ``path`` (relative to the root, with slashes)."""

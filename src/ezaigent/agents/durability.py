@@ -35,7 +35,6 @@ from ezaigent.core.failpoints import reach
 
 if TYPE_CHECKING:
     from ezaigent.agents.controls import Controls
-    from ezaigent.agents.ports import Workplace
 
 AGENT_NAME: Final = "run"
 """Prefix of every step name. The same for all profiles: the journal does not care which model worked."""
@@ -90,10 +89,10 @@ class JournalDurability(BaseDurabilityCapability[Deps]):
         unsupported_runtime_toolset_kinds=frozenset({"function", "mcp", "dynamic"}),
     )
 
-    def __init__(self, journal: RunJournal, controls: Controls, workspace: Workplace) -> None:
-        """Record in ``journal``, pass ``controls`` before each step, checkpoint ``workspace`` after each tool."""
+    def __init__(self, journal: RunJournal, controls: Controls, deps: Deps) -> None:
+        """Record in ``journal``, pass ``controls`` before each step, checkpoint the workspace after each tool."""
         super().__init__(name=AGENT_NAME)
-        self._backend = _Backend(journal, controls, workspace)
+        self._backend = _Backend(journal, controls, deps)
 
     @property
     def in_durable_context(self) -> bool:
@@ -106,12 +105,12 @@ class JournalDurability(BaseDurabilityCapability[Deps]):
 
 
 class _Backend(JournalCallableOperationBackend[None]):
-    def __init__(self, journal: RunJournal, controls: Controls, workspace: Workplace) -> None:
+    def __init__(self, journal: RunJournal, controls: Controls, deps: Deps) -> None:
         config = RoleBasedOperationConfig[None](model=None, event=None, capability=None, tool=None)
         super().__init__(agent_name=AGENT_NAME, config=config)
         self._journal = journal
         self._controls = controls
-        self._workspace = workspace
+        self._deps = deps
 
     async def execute(
         self,
@@ -133,13 +132,14 @@ class _Backend(JournalCallableOperationBackend[None]):
         await self._controls.gate()
         reach("tool.before")
         started = time.monotonic()
+        self._deps.call = ""
         with self._controls.progress.doing("command", commands=1):
             result = await body()
         assert isinstance(result, _Recorded)
         checkpoint = None
         if tool not in _HARMLESS:
-            checkpoint = await self._workspace.checkpoint(f"step {self._journal.steps}: {tool}")
-        done = Finished(result.payload, tool)
+            checkpoint = await self._deps.workspace.checkpoint(f"step {self._journal.steps}: {tool}")
+        done = Finished(result.payload, tool, {"call": self._deps.call} if self._deps.call else None)
         await self._journal.append(name, "tool", done, started=started, checkpoint=checkpoint)
         reach("tool.after")
         return result

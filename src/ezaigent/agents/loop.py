@@ -45,12 +45,12 @@ _UNLIMITED: Final = UsageLimits(request_limit=None)
 _checks = TypeAdapter(tuple[CheckResult, ...])
 
 
-async def work(job: Job, journal: RunJournal, model: Model) -> Outcome:
-    """Work the task to its end. Raises as ``Runtime.run``, and ``JournalMismatch``."""
+async def work(job: Job, journal: RunJournal, model: Model, secrets: frozenset[str] = frozenset()) -> Outcome:
+    """Work the task to its end; ``secrets`` are told to nobody. Raises as ``Runtime.run``, and ``JournalMismatch``."""
     task = job.claim.task
     steering = Steering(journal, job.controls, max_steps=job.profile.max_steps)
-    agent = _agent(job, journal, model, steering)
-    deps = Deps(job.workspace, TreeFiles(job.workspace.path), InMemoryPlanStore(), task.scope)
+    deps = Deps(job.workspace, TreeFiles(job.workspace.path), InMemoryPlanStore(), task.scope, secrets)
+    agent = _agent(job, journal, model, steering, deps)
     # The mechanic takes its task by the word; what it should know is told to models only.
     notes = [] if job.profile.offline else [*job.workspace.notes, *([CONTINUED] if journal.restarted else [])]
     prompt, history = opening(task, notes=notes), None
@@ -79,14 +79,14 @@ class _Guides(RepoContext[Deps]):
         return False
 
 
-def _agent(job: Job, journal: RunJournal, model: Model, steering: Steering) -> Agent[Deps, str]:
+def _agent(job: Job, journal: RunJournal, model: Model, steering: Steering, deps: Deps) -> Agent[Deps, str]:
     profile = job.profile
     summariser = None if profile.offline else JournaledModel(model, journal, job.controls)
     capabilities: list[AbstractCapability[Deps]] = [
         steering,
         RepairToolArguments(),
         compaction(profile.context_window or model.context_window, summariser=summariser),
-        JournalDurability(journal, job.controls, job.workspace),
+        JournalDurability(journal, job.controls, deps),
     ]
     guides = _guides(job.workspace.path)
     if guides:

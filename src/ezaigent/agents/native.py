@@ -40,12 +40,22 @@ ModelFor = Callable[[Job, Meter, RunJournal], "Model"]
 class NativeRuntime:
     """Works tasks with pydantic-ai. One object serves all runs of a process, at the same time."""
 
-    def __init__(self, db: Database, model_for: ModelFor, governor: Governor | None = None) -> None:
-        """Journal in ``db``; ``model_for`` gives each run its model, whose calls go through ``governor``."""
+    def __init__(
+        self,
+        db: Database,
+        model_for: ModelFor,
+        governor: Governor | None = None,
+        secrets: frozenset[str] = frozenset(),
+    ) -> None:
+        """Journal in ``db``; ``model_for`` gives each run its model, whose calls go through ``governor``.
+
+        ``secrets`` are blotted out of what is told of tool calls.
+        """
         self._db = db
         self._journals = Journal(db)
         self._model_for = model_for
         self._governor = governor
+        self._secrets = secrets
         _offer_ripgrep()
 
     def blocked(self, profile: Profile) -> str | None:
@@ -73,12 +83,12 @@ class NativeRuntime:
         try:
             with job.controls.running():
                 try:
-                    return await work(job, journal, self._model_for(job, meter, journal))
+                    return await work(job, journal, self._model_for(job, meter, journal), self._secrets)
                 except JournalMismatch:
                     # Written by another version, it can't be gone on with: the conversation starts anew on the tree
                     # as it is. What was paid stays counted, what was changed stays in the tree.
                     await journal.forget()
-                    return await work(job, journal, self._model_for(job, meter, journal))
+                    return await work(job, journal, self._model_for(job, meter, journal), self._secrets)
         finally:
             await unhurried(journal.close())
 
@@ -93,6 +103,7 @@ async def build_runtime(
     themselves.
     """
     from ezaigent.agents.governor import Governor
+    from ezaigent.agents.providers import secrets_of
     from ezaigent.agents.transport import Transport
 
     async def news(kind: str, data: Mapping[str, Any]) -> None:
@@ -100,7 +111,8 @@ async def build_runtime(
             await db.write(lambda conn: emit(conn, kind, data=data))
 
     async with Transport() as transport, Governor(settings, bus, news=news) as governor:
-        yield NativeRuntime(db, profile_models(settings, costs, transport, governor, bus), governor)
+        models = profile_models(settings, costs, transport, governor, bus)
+        yield NativeRuntime(db, models, governor, secrets_of(settings))
 
 
 def profile_models(

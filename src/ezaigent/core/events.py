@@ -24,7 +24,8 @@ KINDS: Final[dict[str, str]] = {
     "task.lease_expired": "A run lost its lease and the task was claimed again; data: agent, worker, fence.",
     "recovery.acted": "What was wrong was put right, or ended; data: what, reason, action, worker.",
     "run.started": "A run opened its workspace; data: base, sandbox, resumed_steps.",
-    "run.step": "A step finished and is journaled; data: step, what, name, ms, files_changed, of a model call also "
+    "run.step": "A step finished and is journaled; data: step, what, name, ms, files_changed, of a tool call also "
+    "call (its command, pattern or path in one line, what looks like a secret left out), of a model call also "
     "input_tokens, output_tokens, text (what it said, its first 10,000 characters).",
     "run.restarted": "The journal was written by another version: the conversation begins anew on the tree as it is.",
     "run.checked": "The checks ran; data: ok, checks.",

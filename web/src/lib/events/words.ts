@@ -51,6 +51,7 @@ function step(data: Data): string {
   const tokens = typeof input === 'number' && typeof output === 'number' ? `${input} tokens in, ${output} out` : '';
   return [
     `${shown(data['step'] ?? '')}. ${text(data['what'])} ${text(data['name'])}${ended}`,
+    text(data['call']),
     text(data['text']),
     tokens === '0 tokens in, 0 out' ? '' : tokens,
     data['files_changed'] === true ? 'changed files' : '',
