@@ -6,6 +6,7 @@ import re
 
 from playwright.sync_api import Browser, expect
 from tests.api.conftest import PASSWORD
+from tests.fleet.scene import git
 from tests.web.conftest import NARROW, Site, kill
 
 
@@ -46,6 +47,49 @@ def test_a_person_sets_up_submits_watches_reads_the_change_and_approves(site: Si
     expect(page.get_by_text("No task is like that.")).to_be_visible()
     page.get_by_label("Search in title and prompt").fill("UNUSED imports")
     expect(row).to_be_visible()
+    assert site.problems == []
+
+
+def test_a_change_is_merged_after_a_question_and_a_refusal_changes_nothing(site: Site) -> None:
+    page = site.set_up()
+    page.get_by_role("link", name="New task", exact=True).click()
+    page.get_by_label("What is to be done?").fill("Remove unused imports in shop/tax.py")
+    page.get_by_label("Repository").fill(str(site.repo))
+    page.get_by_label("Checks").fill("python3 -m unittest -q tests.test_tax")
+    page.get_by_text("More: base").click()
+    page.get_by_label("Base").fill("main")
+    page.get_by_role("button", name="Submit", exact=True).click()
+    page.wait_for_url("**/#/tasks/*")
+    why = page.locator("[data-why]")
+    expect(why).to_contain_text("waits for a person to review", timeout=90_000)
+    before = git(site.repo, "rev-parse", "main")
+    merge = page.get_by_role("button", name="Merge", exact=True)
+    question = page.get_by_role("dialog", name="Merge this change?", exact=True)
+
+    merge.click()
+    expect(question).to_contain_text("if the merged tree passes the checks")
+    question.get_by_role("button", name="Cancel", exact=True).click()
+    expect(question).to_have_count(0)
+    merge.click()
+    question.get_by_role("button", name="Merge", exact=True).click()
+    refused = page.get_by_role("region", name="Notices", exact=True).get_by_text("checked out")
+    expect(refused).to_be_visible(timeout=60_000)  # the person's own work tree would look changed
+    expect(why).to_contain_text("waits for a person to review")
+    assert git(site.repo, "rev-parse", "main") == before
+
+    git(site.repo, "checkout", "-q", "-b", "elsewhere")
+    merge.click()
+    question.get_by_role("button", name="Merge", exact=True).click()
+    expect(why).to_contain_text("is done", timeout=60_000)
+    expect(merge).to_have_count(0)
+    commit = git(site.repo, "rev-parse", "main")
+    assert commit != before
+    assert git(site.repo, "diff", "--name-only", before, commit) == "shop/tax.py"
+    page.get_by_role("link", name="log", exact=True).click()
+    done = page.get_by_role("table", name="Log of the task").get_by_role("row").filter(has_text="task.done")
+    expect(done).to_contain_text("by: ada")
+    expect(done).to_contain_text(commit)
+    site.problems[:] = [text for text in site.problems if "409" not in text]  # the browser tells of the refusal
     assert site.problems == []
 
 
