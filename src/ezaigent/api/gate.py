@@ -30,6 +30,7 @@ from ezaigent.api.problems import (
     problem,
     request_id,
 )
+from ezaigent.api.proxies import Proxies
 from ezaigent.api.throttle import Buckets
 from ezaigent.core.errors import EzAigentError
 from ezaigent.core.outside import FROM_AFAR
@@ -46,7 +47,7 @@ INSIDE_KEY: Final = "x-inside"
 
 _DECLARED: Final[dict[str, Access]] = {**SCOPES}
 _PROBES: Final = frozenset({"/healthz", "/readyz"})
-_PROXIED: Final = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via")
+_PROXIED: Final = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip", "via")
 """Headers by which a proxy says that it is one."""
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 _STRANGERS: Final = (0.05, 0.5)
@@ -86,6 +87,7 @@ class Gate:
         """For streams: after a restart all clients of one token come again at once."""
         self._strangers = Buckets(_STRANGERS[0] * settings.rate, _STRANGERS[1] * settings.rate)
         self._routes = routes
+        self._proxies = Proxies(settings.proxies)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let the request through, or answer it."""
@@ -96,7 +98,8 @@ class Gate:
             await send({"type": "websocket.close", "code": 1008})
             return
         if scope["path"] not in _PROBES:
-            FROM_AFAR.set(from_afar(scope))
+            FROM_AFAR.set(self._proxies.trusts(client(scope)) or from_afar(scope))
+            self._proxies.look_behind(scope)
             try:
                 scope["state"]["principal"] = await self._admit(scope)
             except Refusal as refusal:

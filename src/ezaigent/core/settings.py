@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Literal, Self, TypeAlias
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from ezaigent.core.described import described
 from ezaigent.core.launchers import LauncherKind
@@ -216,6 +216,10 @@ class ServerSettings(_Section):
     """Port to listen on; 0 takes a free one."""
     names: list[str] = []
     """Host names under which people reach the server, beside localhost and plain IP addresses, which always work."""
+    proxies: list[str] = []
+    """Addresses and networks (``172.18.0.0/16``) of proxies before the server. Only what they say of who asks, in
+    ``X-Forwarded-For`` and ``X-Forwarded-Proto``, is believed, and who comes from there is never taken for somebody on
+    this machine."""
     session_hours: Annotated[float, Field(gt=0)] = 168.0
     """Hours until a person must sign in again."""
     rate: Annotated[float, Field(gt=0)] = 100.0
@@ -234,6 +238,13 @@ class ServerSettings(_Section):
     """Host names, addresses and networks (``10.1.0.0/16``) that are not on the public internet, and that webhooks and
     repositories given over HTTP may use nevertheless."""
 
+    @field_validator("proxies")
+    @classmethod
+    def _known(cls, proxies: list[str]) -> list[str]:
+        for entry in proxies:
+            _check_network(entry)
+        return proxies
+
 
 class OidcSettings(_Section):
     """Signing in with an OpenID Connect provider: ``[oidc]``. Only those get in whom ``emails`` or ``roles`` name."""
@@ -248,7 +259,8 @@ class OidcSettings(_Section):
     """What the button on the sign-in page calls the provider."""
     callback: str | None = None
     """Where the provider sends people back: ``https://HOST/api/v1/session/oidc/callback``. Left out: that path at
-    the address in the browser, which is right where no proxy with TLS stands in between."""
+    the address in the browser, which is right where no proxy with TLS stands in between, or ``[server] proxies`` names
+    it."""
     scopes: list[str] = ["openid", "email", "profile"]
     """What is asked for."""
     emails: dict[str, Role] = {}
@@ -270,6 +282,19 @@ class OidcSettings(_Section):
         if "openid" not in self.scopes:
             raise ValueError("scopes must hold 'openid'")
         return self
+
+
+def _check_network(entry: str) -> None:
+    from ipaddress import IPv6Network, ip_network
+
+    try:
+        network = ip_network(entry)
+    except ValueError:
+        raise ValueError(f"{entry!r} is neither an address nor a network such as '172.18.0.0/16'") from None
+    if isinstance(network, IPv6Network) and network.network_address.ipv4_mapped is not None:
+        raise ValueError(f"{entry!r} is IPv4 in IPv6; write the IPv4 address or network")
+    if network.prefixlen == 0:
+        raise ValueError(f"{entry!r} is everybody, who could then claim any address; name the proxies")
 
 
 def _secure(url: str) -> bool:
