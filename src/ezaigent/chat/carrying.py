@@ -172,13 +172,13 @@ class Carrier:
                 why = await self._queue.why(task.id)
                 done = Done(f"{task.id} {why}", {"task": task.id, "why": why})
             case Cost():
-                cost = await self._fleet.cost(_since(command.period))
+                cost = await self._fleet.cost(since(command.period))
                 done = Done(f"{command.period}: {wordings.cost_text(cost)}", cost.model_dump())
         return done
 
     async def _status(self) -> Done:
         stats, agents = await self._queue.stats(), await self._fleet.agents()
-        today = await self._fleet.cost(_since("today"))
+        today = await self._fleet.cost(since("today"))
         data = {"queue": stats.model_dump(mode="json"), "agents": _dump(agents), "today": today.model_dump()}
         return Done(wordings.status_text(stats, agents, today), data)
 
@@ -322,7 +322,8 @@ class Carrier:
         return tasks[0].repo if tasks else None
 
 
-def _since(period: Period) -> float | None:
+def since(period: Period) -> float | None:
+    """Return when a period began, in seconds since 1970; None for all there ever was."""
     if period == "all":
         return None
     midnight = dt.datetime.now(dt.UTC).replace(hour=0, minute=0, second=0, microsecond=0)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import orjson
 
 from ezaigent.chat.models import KEPT, ChatMessage, NewChatMessage
 from ezaigent.chat.once import Once
+from ezaigent.chat.ports import CostFacts
 from ezaigent.core.logins import without_login
 from ezaigent.store import Connection, NewEvent, Sql, emit_many
 
@@ -113,6 +114,48 @@ def unbegun(conn: Connection) -> tuple[list[str], int]:
     """Return the ids of all tasks that have not begun, read from the index by state, and how many are queued."""
     rows = _unbegun.all(conn)
     return [row[0] for row in rows], sum(row[1] == "queued" for row in rows)
+
+
+class Worked(NamedTuple):
+    """A task that an agent had, as its newest run of it left it."""
+
+    task_id: str
+    title: str
+    state: str
+    """The task's own, now."""
+    outcome: str | None
+    """How the agent's run ended; None while it runs."""
+    reason: str
+
+
+_LOOKED_AT: Final = 500
+WORKED: Final = f"""\
+    SELECT r.task_id, t.title, t.state, r.outcome, r.reason FROM (
+        SELECT task_id, outcome, reason, started_at FROM runs WHERE agent = $1
+        ORDER BY started_at DESC LIMIT {_LOOKED_AT}) AS r JOIN tasks t ON t.id = r.task_id
+    ORDER BY r.started_at DESC"""  # noqa: S608 - a number
+"""The tasks of an agent's newest runs."""
+SPENT: Final = """\
+    SELECT coalesce(sum(u.cost_nusd), 0), count(*), coalesce(sum(CASE WHEN u.cost_nusd IS NULL THEN 1 ELSE 0 END), 0)
+    FROM (SELECT DISTINCT task_id FROM runs WHERE agent = $1) AS r JOIN usage u ON u.task_id = r.task_id
+    WHERE u.agent = $1 AND u.at >= CAST($2 AS double precision)"""
+"""What an agent's own calls cost: those in tasks that it had."""
+_worked, _spent = Sql(WORKED), Sql(SPENT)
+
+
+def worked(conn: Connection, agent: str) -> list[Worked]:
+    """Return the tasks of the agent's newest runs, the newest first, each once; tasks of others are not looked at."""
+    found: dict[str, Worked] = {}
+    for row in _worked.all(conn, agent):
+        found.setdefault(row[0], Worked(*row))
+    return list(found.values())
+
+
+def spent(conn: Connection, agent: str, since: float | None) -> CostFacts:
+    """Return what the agent's model calls came to, since a time (seconds since 1970) or ever."""
+    row = _spent.first(conn, agent, since or 0.0)
+    assert row is not None
+    return CostFacts(cost_nusd=int(row[0]), calls=int(row[1]), unknown_calls=int(row[2]))
 
 
 # ---------------------------------------------------------------------------------------------- lines with a key

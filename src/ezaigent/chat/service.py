@@ -195,7 +195,7 @@ class Chat:
         if agent is not None:
             command = private.for_agent(command, agent, line, exact=found.source == "slash")
         if command is None:
-            return await self._not_understood(line, found, fleet, agent)
+            return await self._no_command(line, found, fleet, agent)
         if not may_change and not harmless(command):
             text = "you may look, not change; ask an operator of this fleet"
             return Reply(conversation=conversation, text=text, ok=False, source=found.source), None
@@ -235,12 +235,12 @@ class Chat:
         command = _dump(ready.command)
         return Reply(conversation=conversation, text=unsure(ready), ok=False, command=command, source="reply"), None
 
-    async def _not_understood(
+    async def _no_command(
         self, line: str, found: Understood, fleet: FleetDoor, agent: AgentFacts | None
     ) -> tuple[Reply, Done | None]:
         conversation = agent.name if agent else FLEET
-        if agent is not None and found.source != "slash" and private.asks_about(line):
-            text, data = await private.facts(agent, self._queue, fleet)
+        if agent is not None and found.source != "slash" and (found.command is not None or private.asks_about(line)):
+            text, data = await private.facts(agent, self._db, fleet, found.command)
             return Reply(conversation=conversation, text=text, data=data, source="agent"), None
         meant = f"; did you mean {' or '.join(found.suggestions)}?" if found.suggestions else ""
         text = f"{found.remark}{meant}" if found.source != "slash" else found.remark

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from ezaigent.chat.commands import (
     EVERYONE,
@@ -27,6 +27,9 @@ from ezaigent.chat.slash import GRAMMAR
 from ezaigent.core.logins import without_login
 from ezaigent.core.money import format_usd
 from ezaigent.tasks import QueueStats, State, Task
+
+if TYPE_CHECKING:
+    from ezaigent.chat.queries import Worked
 
 SHOWN: Final = 12
 """Names or tasks that a sentence lists."""
@@ -154,10 +157,22 @@ def task_line(task: Task) -> str:
     return f"{task.id} {task.state.value}{who}  {short(task.title)}{why}"
 
 
+def work_line(work: Worked) -> str:
+    """Return what became of a task that an agent had, and how its own run of it ended, in one line."""
+    own = f" (its run: {work.outcome})" if work.outcome and work.outcome != work.state else ""
+    why = f": {short(work.reason)}" if work.reason else ""
+    return f"{work.task_id} {work.state}{own}  {short(work.title)}{why}"
+
+
+def being(states: Sequence[str]) -> str:
+    """Return what a task in one of these states is said to be."""
+    return f"is {' or '.join(states)}"
+
+
 def tasks_text(tasks: Sequence[Task], states: Sequence[str]) -> str:
     """Return tasks, one a line."""
     if not tasks:
-        return f"no task is {' or '.join(states)}" if states else "there are no tasks"
+        return f"no task {being(states)}" if states else "there are no tasks"
     return "\n".join(task_line(task) for task in tasks)
 
 

@@ -11,7 +11,7 @@ from ezaigent.core.errors import StoreUnavailable
 from ezaigent.store.sql import Sql
 from ezaigent.store.tables import metadata
 
-HEAD: Final = "0007"
+HEAD: Final = "0008"
 """The newest revision in ``migrations/versions``. Revisions are counted up, so that a newer one is known as such."""
 
 _LOCK: Final = 0x455A_0000_4D49_4752

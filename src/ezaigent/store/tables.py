@@ -168,6 +168,7 @@ runs = Table(
     _maybe_time("ended_at"),
     _maybe_text("outcome"),
     _text("reason", server_default=text("''")),
+    Index("ix_runs_agent", "agent", "started_at"),
 )
 
 journal = Table(
