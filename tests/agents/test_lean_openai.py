@@ -98,3 +98,18 @@ async def test_both_clients_send_the_same(kind: type[Model], body: Any, settings
     plain, lean = server.requests[:3], server.requests[3:]
     assert lean == plain
     assert "ä/b" in str(lean[0])
+
+
+async def test_an_answer_that_is_not_as_the_type_says_is_read_alike() -> None:
+    odd = chat()
+    odd["created"] = None
+    odd["choices"][0]["finish_reason"] = ""
+    odd["mine"] = {"kept": [1]}
+    async with canned_server(Answer(body=odd)) as server:
+        found: list[Any] = []
+        for client_type in (AsyncOpenAI, LeanOpenAI):
+            async with client_type(api_key="k", base_url=server.url + "/v1", max_retries=0) as client:
+                answer = await client.chat.completions.create(model="m", messages=[{"role": "user", "content": "?"}])
+                found.append(answer.model_dump(warnings=False))
+    assert found[0] == found[1]
+    assert found[0]["mine"] == {"kept": [1]}

@@ -18,13 +18,14 @@ from ezaigent.core.money import nano_usd
 
 if TYPE_CHECKING:
     from genai_prices.data_snapshot import DataSnapshot
-    from genai_prices.types import ModelInfo, ModelPrice, Provider
+    from genai_prices.types import ModelInfo, ModelPrice, Provider, Usage
 
 NATIVE: Final = frozenset({"anthropic", "openai", "google", "mistral", "deepseek"})
 """Providers whose own API the product speaks."""
 
 _MEGA: Final = Decimal(1_000_000)
 _MEDIA: Final = ("audio", "image", "video")
+_COUNTED: Final = ("_tokens", "_seconds")
 _HORIZON: Final = (timedelta(0), timedelta(minutes=30), timedelta(hours=1))
 """When a reserved call may be billed: prices that depend on the hour change at most once within that time."""
 
@@ -70,10 +71,18 @@ def price_call(
     if found is None:
         return None
     try:
-        priced = found[1].calc_price(usage, found[0], price_context=context or None)
+        priced = found[1].calc_price(_counts(usage), found[0], price_context=context or None)
     except (LookupError, ValueError):  # counts that contradict each other cannot be priced
         return None
     return Price(nano_usd(priced.total_price), table_date())
+
+
+def _counts(usage: Any) -> Usage:
+    """Return the counts of ``usage`` as the table takes them; by itself it would look for each of its sixty kinds."""
+    from genai_prices.types import Usage
+
+    fields: dict[str, Any] = usage.__dict__
+    return Usage(**{name: count for name, count in fields.items() if name.endswith(_COUNTED) and count is not None})
 
 
 def dearest_rates(
