@@ -226,3 +226,25 @@ def test_a_server_that_says_nothing_any_more_is_told_too(site: Site) -> None:
     finally:
         site.process.send_signal(signal.SIGCONT)
     connected(page)
+
+
+def test_a_silent_server_is_told_within_five_seconds_of_the_browser_s_own_time(site: Site) -> None:
+    """However long the machine takes for them: the browser's clock goes on by five seconds and not further."""
+    site.context.add_init_script("delete window.SharedWorker")  # whose clock nobody else can hold
+    page = site.page()
+    page.clock.install()
+    signed = site.set_up()
+    signed.close()
+    page.goto(site.url)
+    expect(page.get_by_role("table", name="Agents")).to_contain_text("mechanic-3")
+    connected(page)
+    with page.expect_response("**/healthz"):  # after a minute without a word; from its answer on it is quiet
+        page.clock.pause_at(page.evaluate("Date.now()") / 1000 + 60)
+    connected(page)
+    site.process.send_signal(signal.SIGSTOP)
+    try:
+        page.clock.run_for(5_000)
+        expect(page.locator("[data-connection]")).to_have_attribute("data-connection", "lost")
+        expect(page.locator("[data-stale]")).to_contain_text("as of")
+    finally:
+        site.process.send_signal(signal.SIGCONT)

@@ -127,12 +127,15 @@ export class Hub {
   async #probe(silent: AbortController): Promise<void> {
     if (this.#probing || Date.now() - (this.#heard ?? 0) < QUIET) return;
     this.#probing = true;
+    const asked = new AbortController();
+    const late = setTimeout(() => asked.abort(), PROBE);
     try {
-      const answer = await fetch('/healthz', { signal: AbortSignal.timeout(PROBE), cache: 'no-store' });
+      const answer = await fetch('/healthz', { signal: asked.signal, cache: 'no-store' });
       if (answer.ok) this.#hear();
     } catch {
       silent.abort();
     } finally {
+      clearTimeout(late);
       this.#probing = false;
     }
   }
