@@ -76,6 +76,45 @@ def test_the_same_key_is_the_same_task(place: Place, api: httpx.Client) -> None:
     assert first[0].json()["id"] in other.json()["detail"]
 
 
+async def test_a_key_used_again_asks_for_the_same_in_every_field(served: Inside, place: Place) -> None:
+    async with served.client() as client:
+        needed = (await client.post("/api/v1/tasks", json=draft(place), headers={"Idempotency-Key": "first"})).json()
+        asked: dict[str, Any] = draft(place, checks=["true"], budget_usd=2, needs=["first"], profile="mechanic")
+        key = {"Idempotency-Key": "second"}
+        task = (await client.post("/api/v1/tasks", json=asked, headers=key)).json()
+        assert task["needs"] == [needed["id"]]
+        for field, other in (
+            ("prompt", "Something else"),
+            ("base", "HEAD"),
+            ("title", "Mend"),
+            ("profile", "claude"),
+            ("profile", None),
+            ("priority", "high"),
+            ("needs", []),
+            ("scope", ["tests/**"]),
+            ("checks", ["true", "false"]),
+            ("checks", []),
+            ("budget_usd", 3),
+            ("budget_usd", None),
+            ("not_before", 4e9),
+            ("max_attempts", 1),
+        ):
+            refused = await client.post("/api/v1/tasks", json=asked | {field: other}, headers=key)
+            assert (refused.status_code, field) == (422, field)
+            assert task["id"] in refused.json()["detail"]
+        where = f"/api/v1/tasks/{task['id']}"
+        edit = {"prompt": "Edited", "title": "Edited", "priority": "low"}
+        assert (await client.patch(where, json=edit, headers={"If-Match": "*"})).status_code == 200
+        again = await client.post("/api/v1/tasks", json=asked, headers=key)  # the same request, sent late
+        assert (again.status_code, again.json()["id"], again.json()["prompt"]) == (201, task["id"], "Edited")
+        await served.db.write(
+            lambda conn: Sql("UPDATE events SET data = '{}' WHERE task_id = $1").run(conn, task["id"])
+        )
+        old = {"prompt": "Edited", "repo": str(place.repo)}  # submitted by a release that kept no draft
+        assert (await client.post("/api/v1/tasks", json=old, headers=key)).json()["id"] == task["id"]
+        assert (await client.post("/api/v1/tasks", json=asked, headers=key)).status_code == 422
+
+
 @pytest.mark.parametrize(
     ("change", "status"),
     [

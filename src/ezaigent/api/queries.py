@@ -1,8 +1,10 @@
-"""The SQL of users, sessions and tokens."""
+"""The SQL of users, sessions and tokens, and of what a task was asked for with."""
 
 from __future__ import annotations
 
 from typing import Final
+
+import orjson
 
 from ezaigent.api.models import TokenView, UserView
 from ezaigent.store import BulkInsert, Connection, Sql, tables
@@ -51,6 +53,7 @@ _drop_setup = Sql("DELETE FROM tokens WHERE scope = 'setup'")
 _take_setup = Sql(
     """DELETE FROM tokens WHERE id = $1 AND secret = $2 AND scope = 'setup' AND expires_at > {now} RETURNING id"""
 )
+_submitted = Sql("SELECT data FROM events WHERE task_id = $1 AND kind = 'task.submitted' ORDER BY seq LIMIT 1")
 _any_user = Sql("SELECT 1 FROM users LIMIT 1")
 _any_token = Sql("SELECT 1 FROM tokens WHERE scope <> 'setup' LIMIT 1")
 
@@ -169,3 +172,9 @@ def any_user(conn: Connection) -> bool:
 def any_credential(conn: Connection) -> bool:
     """Return whether there is a user or a token."""
     return any_user(conn) or _any_token.first(conn) is not None
+
+
+def draft(conn: Connection, task_id: str) -> str | None:
+    """Return the digest of what a task with an idempotency key was asked for with; None where none was kept."""
+    row = _submitted.first(conn, task_id)
+    return None if row is None else orjson.loads(row[0]).get("draft")

@@ -7,7 +7,8 @@ from typing import Any, Final
 from pydantic import BaseModel, ConfigDict
 
 KINDS: Final[dict[str, str]] = {
-    "task.submitted": "A task was accepted; data: state, title, profile, priority, needs, by (null: not said).",
+    "task.submitted": "A task was accepted; data: state, title, profile, priority, needs, by (null: not said); "
+    "draft with an idempotency key (digest that tells the same request again from another one).",
     "task.queued": "A task became claimable (needs met, time come, or sent back); data: reason, pool.",
     "task.waiting": "A task waits again: for its needs, its time, or a task that changes the same files; data: reason.",
     "task.edited": "A person changed a task that no agent works on; data: by, fields.",

@@ -21,7 +21,7 @@ from ezaigent.tasks.models import (
 from ezaigent.tasks.pausing import EVERYONE, Pauses, pauses
 from ezaigent.tasks.queries import guard
 from ezaigent.tasks.service import TaskQueue, bell
-from ezaigent.tasks.submitting import project_of
+from ezaigent.tasks.submitting import draft_of, project_of
 
 __all__ = [
     "EVERYONE",
@@ -44,6 +44,7 @@ __all__ = [
     "TaskQueue",
     "bell",
     "deliver_messages",
+    "draft_of",
     "guard",
     "pauses",
     "pending_messages",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -67,6 +68,12 @@ def title_of(new: NewTask) -> str:
     return line if len(line) <= _TITLE else line[: _TITLE - 1].rstrip() + "…"
 
 
+def draft_of(new: NewTask) -> str:
+    """Return a digest of all that is asked for but the key and the repository, whose text may hold a login."""
+    asked = new.model_dump_json(exclude={"key", "repo"}, exclude_defaults=True)
+    return hashlib.sha256(asked.encode()).hexdigest()[:32]
+
+
 def refuse_circles(new: Sequence[NewTask]) -> None:
     """Raise ``UsageError`` naming the circle when tasks of the batch need each other."""
     by_key = {task.key: task for task in new if task.key is not None}
@@ -122,7 +129,7 @@ def submit(
     inserted = [row for row, _ in fresh.values()]
     if queries.insert(conn, inserted) != len(inserted):
         raise KeyTaken
-    _record(conn, inserted, at, by)
+    _record(conn, inserted, {row.id: draft_of(task) for row, task in fresh.values() if row.key is not None}, at, by)
     return Submitted(rows, inserted)
 
 
@@ -205,7 +212,7 @@ def _settle_needs(conn: Connection, fresh: Mapping[str, tuple[FullRow, NewTask]]
             row.wake_at = row.queued_at = None
 
 
-def _record(conn: Connection, fresh: Sequence[FullRow], now: float, by: str | None) -> None:
+def _record(conn: Connection, fresh: Sequence[FullRow], drafts: Mapping[str, str], now: float, by: str | None) -> None:
     pairs = [(row.id, need) for row in fresh if row.needs != "[]" for need in orjson.loads(row.needs)]
     queries.insert_needs(conn, pairs)
     queries.insert_ledgers(conn, [(f"task:{row.id}", row.budget_nusd) for row in fresh if row.budget_nusd is not None])
@@ -213,5 +220,7 @@ def _record(conn: Connection, fresh: Sequence[FullRow], now: float, by: str | No
     for row in fresh:
         data = {"state": row.state, "title": row.title, "profile": row.profile, "priority": row.priority}
         data |= {"needs": orjson.loads(row.needs), "by": by}
+        if row.id in drafts:
+            data["draft"] = drafts[row.id]
         events.append(NewEvent("task.submitted", row.id, None, None, data, now))
     emit_many(conn, events)

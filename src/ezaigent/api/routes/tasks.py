@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Path, Query, Response
 
+from ezaigent.api import queries
 from ezaigent.api.access import Access
 from ezaigent.api.backstage import Caller, On, Stage
 from ezaigent.api.gate import needs
@@ -27,7 +28,7 @@ from ezaigent.api.problems import INVALID, NO_PRECONDITION, STALE, UNREACHABLE, 
 from ezaigent.api.window import PRIVATE
 from ezaigent.core.money import nano_usd
 from ezaigent.fleet import TaskView
-from ezaigent.tasks import Edit, NewTask, Priority, State, Task
+from ezaigent.tasks import Edit, NewTask, Priority, State, Task, draft_of
 
 router = APIRouter(prefix="/api/v1", tags=["tasks"], responses=documented())
 
@@ -80,7 +81,7 @@ async def submit_task(
     )
     new = await on.admit(new)
     task = (await on.queue.submit_many([new], by=caller.name))[0]
-    if (task.prompt, task.repo) != (new.prompt, new.repo):
+    if idempotency_key is not None and not await _asked_so(on, task, new):
         raise Refusal(INVALID, f"Idempotency-Key {idempotency_key!r} was used for another task: {task.id}")
     response.headers["Location"] = f"/api/v1/tasks/{task.id}"
     return await _shown(on, task, response)
@@ -218,6 +219,14 @@ def etag(task: Task) -> str:
     """Return the version of a task as clients see it."""
     seen = f"{task.id} {task.state} {task.fence} {task.steps} {task.updated_at!r} {task.cancel_requested}"
     return f'"{hashlib.sha256(seen.encode()).hexdigest()[:20]}"'
+
+
+async def _asked_so(on: Stage, task: Task, new: NewTask) -> bool:
+    """Tell whether the task was submitted with exactly this draft, whatever was edited since."""
+    kept = await on.db.read(lambda conn: queries.draft(conn, task.id))
+    if kept is None:  # submitted by an older release
+        return (task.prompt, task.repo) == (new.prompt, new.repo)
+    return (task.repo, kept) == (new.repo, draft_of(new))
 
 
 def _priority(name: PriorityName) -> Priority:
