@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import signal
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from tests.fleet.scene import Process, Scene, Zygote, make_repository
 from tests.services import until
 
 from ezaigent.core.events import Event
 from ezaigent.fleet import ScalerView
-from ezaigent.tasks import NewTask, State
-from ezaigent.testing import Fault, ModelServer, from_steps
+from ezaigent.tasks import NewTask, Priority, State
+from ezaigent.testing import Conversation, Fault, ModelServer, Reply, Turn, from_steps
 from ezaigent.wiring import Fleet, scaler_control
 
 Up = Callable[..., Process]
@@ -34,14 +37,15 @@ def scene(tmp_path: Path, server: ModelServer) -> Scene:
 
 @pytest.fixture
 def up(workers: Zygote, scene: Scene) -> Up:
-    """Starts ``ezaigent up`` with settings of ``[scaling]``, in JSON."""
+    """Starts ``ezaigent up`` with more options and settings of ``[scaling]``, in JSON."""
 
-    def start(**values: Any) -> Process:
+    def start(*options: str, **values: Any) -> Process:
         own = {f"EZAIGENT_SCALING__{name.upper()}": str(value) for name, value in {"period": 0.5, **values}.items()}
         return workers.command(
             scene,
-            *("up", "--json"),
+            *("up", *options, "--json"),
             EZAIGENT_SERVER__PORT="0",
+            EZAIGENT_LAUNCHER__ROOM="1",
             **own,
         )
 
@@ -51,6 +55,23 @@ def up(workers: Zygote, scene: Scene) -> Up:
 async def submit(fleet: Fleet, scene: Scene, count: int) -> None:
     new = [NewTask(prompt=f"Task {number}.", repo=str(scene.repo), profile="claude") for number in range(count)]
     await fleet.submit_many(new)
+
+
+class Gates:
+    """A model that answers at once, but whose prompt names a gate is answered once that gate is open."""
+
+    def __init__(self, *names: str) -> None:
+        self._gates = {name: asyncio.Event() for name in names}
+
+    def open(self, name: str) -> None:
+        self._gates[name].set()
+
+    async def __call__(self, turn: Turn, conversation: Conversation) -> Reply:
+        del conversation
+        for name, gate in self._gates.items():
+            if any(name in message.text for message in turn.messages):
+                await gate.wait()
+        return Reply("All done.")
 
 
 async def view(fleet: Fleet) -> ScalerView:
@@ -148,16 +169,114 @@ async def test_twenty_do_nothing_and_twenty_one_add_an_agent_then_it_drains(
         assert sizes[-1] == (2, 1)
 
 
-async def test_min_comes_back_after_a_kill(scene: Scene, up: Up) -> None:
-    first = up(min=2)
+async def test_a_refusal_by_the_cooldown_is_in_the_history_and_holds_over_a_restart(
+    scene: Scene, up: Up, workers: Zygote, server: ModelServer
+) -> None:
+    async def refusals() -> list[dict[str, Any]]:
+        command = workers.command(scene, "scaler", "history", "--pool", "claude", "--json")
+        assert await command.ended() == 0
+        items: list[dict[str, Any]] = json.loads(command.said)["items"]
+        return [one for one in items if one["binding"] == "cooldown"]
+
+    async def refused() -> bool:
+        last = (await view(fleet)).pools[0].last
+        return last is not None and last.binding == "cooldown"
+
+    server.fail(Fault("hang", times=None))
+    first = up(policy="threshold", cooldown=300)
     async with scene.client() as fleet:
         await first.ready()
+        await submit(fleet, scene, 22)
         await agents(fleet, 2)
+        await submit(fleet, scene, 30)
+        await until(refused, within=60, what="three agents are refused")
+        (before,) = await refusals()
+        assert (before["before"], before["target"], before["wanted"]) == (2, 2, 2)
+        assert "s of the 300 s cooldown are left" in before["reason"]
+        leader = (await view(fleet)).leader
+
         first.send(signal.SIGKILL)
         await first.ended()
-        second = up(min=2)
+        second = up(policy="threshold", cooldown=300)
         await second.ready()
-        await agents(fleet, 2)
+        await until(lambda: _led_by_another(fleet, leader), within=60, what="the new one leads")
+        await agents(fleet, 2, within=60)
+        await looks(fleet)
+        assert await refused(), "the new one refuses it, too"
+        assert await refusals() == [before], "the same refusal again is no new record"
+        assert (await view(fleet)).pools[0].target == 2
+
+        command = workers.command(scene, "scaler", "config", "cooldown=0")
+        assert await command.ended() == 0
+        await agents(fleet, 3, within=60)
+
+
+async def test_a_depth_of_four_drains_to_min_and_interrupts_no_task(scene: Scene, up: Up, server: ModelServer) -> None:
+    server.script = gates = Gates("Long 0", "Long 1", "Long 2")
+    process = up(policy="threshold", cooldown=1, max=3)
+    async with scene.client() as fleet:
+        await process.ready()
+        long = [
+            NewTask(prompt=f"Long {number}.", repo=str(scene.repo), profile="claude", priority=Priority.HIGH)
+            for number in range(3)
+        ]
+        await fleet.submit_many(long)
+        short = [NewTask(prompt=f"Short {n}.", repo=str(scene.repo), profile="claude") for n in range(40)]
+        handles = await fleet.submit_many(short)
+        await agents(fleet, 3)
+        await server.wait_until(lambda records: len(records) == 3)
+        for handle in handles[4:]:
+            await handle.cancel(by="me")
+        await waits(fleet, 4)
+        await looks(fleet, 5)
+        seen = (await view(fleet)).pools[0]
+        assert (seen.queued, seen.busy, seen.target) == (4, 3, 3), "who has a task stays"
+
+        gates.open("Long 0")
+        await agents(fleet, 2, within=60)
+        await looks(fleet)
+        seen = (await view(fleet)).pools[0]
+        assert (seen.busy, seen.idle, seen.target) == (2, 0, 2), "who was idle went, and nobody else"
+        gates.open("Long 1")
+        gates.open("Long 2")
+        await agents(fleet, 1)
+        await settled(fleet, 7)
+        cut_off = ("task.requeued", "task.retrying", "task.failed", "task.lease_expired")
+        assert await told(fleet, *cut_off) == []
+        assert len(await told(fleet, "task.claimed")) == len(server.requests) == 7, "each was worked once"
+        made = await scaler_control(fleet.services).history(pool="claude")
+        assert made[0]["target"] == 1
+        assert all(one["orders"]["drain"] in ([], ()) for one in made), "no decision named an agent with a task"
+
+
+async def test_min_is_put_back_after_a_child_worker_was_killed(scene: Scene, up: Up) -> None:
+    process = up("--launcher", "process", policy="threshold", min=2, pools__mechanic__min=0)
+    async with scene.client() as fleet:
+
+        async def hosts() -> set[int]:
+            return {one.pid for one in await fleet.services.roster.workers() if one.agents}
+
+        async def two() -> bool:
+            views = [one for one in await fleet.agents() if one.profile == "claude"]
+            return [one.status for one in views] == ["idle", "idle"] and len(await hosts()) == 2
+
+        await process.ready()
+        await until(two, within=90, what="two agents in two processes are idle")
+        before = await hosts()
+        assert before <= {child.pid for child in psutil.Process(process.pid).children()}
+        killed = min(before)
+        psutil.Process(killed).send_signal(signal.SIGKILL)
+
+        async def lost() -> bool:
+            return [event.data["pid"] for event in await told(fleet, "worker.lost")] == [killed]
+
+        await until(lost, within=60, what="its death is known")
+        await until(two, within=90, what="two agents in two processes are idle again")
+        after = await hosts()
+        assert before - after == {killed}, "the other one goes on"
+        assert after <= {child.pid for child in psutil.Process(process.pid).children()}
+        assert not process.over
+        assert len(await told(fleet, "launcher.started")) >= 3
 
 
 async def test_two_that_are_up_never_fight(postgres_scene: Scene, up: Up) -> None:
