@@ -12,6 +12,8 @@ from aiohttp import web
 from ezaigent.fleet import KubernetesLauncher, Seat, WorkerInfo
 from ezaigent.store import Database, EventLog
 
+PODS = "/api/v1/namespaces/fleet/pods/{name}"
+COST = "controller.kubernetes.io/pod-deletion-cost"
 PATH = "/apis/apps/v1/namespaces/fleet/deployments/ezaigent-worker/scale"
 
 
@@ -21,6 +23,9 @@ class ApiServer:
     def __init__(self) -> None:
         self.spec: dict[str, Any] = {"replicas": 1}
         self.patches: list[dict[str, Any]] = []
+        self.costs: dict[str, str] = {}
+        self.gone = ""
+        self.forbidden = False
         self.token = "first"
         self.url = ""
 
@@ -33,6 +38,16 @@ class ApiServer:
             self.patches.append(body)
             self.spec |= body["spec"]
         return web.json_response({"kind": "Scale", "apiVersion": "autoscaling/v1", "spec": self.spec})
+
+    async def pod(self, request: web.Request) -> web.Response:
+        assert request.content_type == "application/merge-patch+json"
+        if self.forbidden:
+            return web.json_response({"kind": "Status", "message": "pods is forbidden"}, status=403)
+        if request.match_info["name"] == self.gone:
+            return web.json_response({"kind": "Status", "message": "not found"}, status=404)
+        body = await request.json()
+        self.costs[request.match_info["name"]] = body["metadata"]["annotations"][COST]
+        return web.json_response({"kind": "Pod"})
 
 
 class Play:
@@ -70,6 +85,7 @@ async def server() -> AsyncGenerator[ApiServer]:
     app = web.Application()
     app.router.add_route("GET", PATH, started.scale)
     app.router.add_route("PATCH", PATH, started.scale)
+    app.router.add_route("PATCH", PODS, started.pod)
     runner = web.AppRunner(app)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
@@ -96,8 +112,11 @@ def seats(count: int, worker: str | None = None) -> list[Seat]:
     ]
 
 
-def pod(name: str) -> WorkerInfo:
-    return WorkerInfo(id=name, host=name, pid=1, version="1", sandbox="off", hosts=("claude",), room=4)
+def pod(name: str, *hosts: str) -> WorkerInfo:
+    return WorkerInfo(id=name, host=name, pid=1, version="1", sandbox="off", hosts=hosts or ("claude",), room=4)
+
+
+ONE, TWO, THREE = (f"ezaigent-worker-abc-{number}" for number in (1, 2, 3))
 
 
 async def test_replicas_follow_the_seats_up_at_once_and_down_after_a_while(play: Play) -> None:
@@ -126,6 +145,32 @@ async def test_seats_that_other_workers_host_need_no_replica(play: Play) -> None
     workers = [pod("ezaigent-worker-abc-1"), pod("laptop")]
     there = [*seats(5, "ezaigent-worker-abc-1"), *seats(8, "laptop")]
     assert await play.look(there, workers) == 2
+
+
+async def test_a_pod_that_hosts_an_agent_is_never_one_too_many(play: Play) -> None:
+    play.server.spec["replicas"] = 3
+    play.server.gone = "ezaigent-worker-abc-4"
+    pods = [pod(ONE), pod(TWO), pod(THREE), pod(play.server.gone)]
+    there = [*seats(1, ONE), *seats(2, THREE)]
+    await play.look(there, pods)
+    assert await play.look(there, pods, after=61) == 2, "one pod of four agents were room enough for the three"
+    assert play.server.costs == {ONE: "1", TWO: "0", THREE: "2"}, "the empty one goes first"
+    await play.look(there, [pod(ONE), pod(THREE)])
+    assert await play.look(there, [pod(ONE), pod(THREE)], after=61) == 2
+    ending = pod(THREE).model_copy(update={"hosts": ()})
+    await play.look(there, [pod(ONE), ending])
+    assert await play.look(there, [pod(ONE), ending], after=61) == 1, "one that is ending is none of the replicas"
+    assert await play.look([*there, *seats(2)], [pod(ONE), ending]) == 2, "who waits needs room beside the others"
+
+
+async def test_without_the_right_to_name_the_empty_pods_only_empty_ones_shrink(play: Play) -> None:
+    play.server.forbidden = True
+    play.server.spec["replicas"] = 2
+    await play.look(seats(1, ONE), [pod(ONE), pod(TWO)])
+    assert await play.look(seats(1, ONE), [pod(ONE), pod(TWO)], after=61) == 2
+    (told,) = await play.told("launcher.failed")
+    assert told["reason"].startswith(f"Kubernetes refuses PATCH of /api/v1/namespaces/fleet/pods/{ONE}: 403 ")
+    assert await play.look([], [pod(ONE), pod(TWO)]) == 0
 
 
 async def test_a_refusal_is_told_once_and_tried_again(play: Play) -> None:

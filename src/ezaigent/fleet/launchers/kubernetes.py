@@ -2,7 +2,9 @@
 
 The scale subresource is the narrowest right that sizes a Deployment (``deployments/scale``: get, patch); see
 https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/deployment-v1/. Which pod goes when there are
-fewer is up to Kubernetes: it gets SIGTERM, drains, and its seats find another worker.
+fewer is up to Kubernetes, which takes those of the least deletion cost first; see
+https://kubernetes.io/docs/concepts/workloads/controllers/replicaset/#pod-deletion-cost. So before there are fewer, each
+pod is annotated with the number of its agents. Whichever goes gets SIGTERM, drains, and its seats find another worker.
 """
 
 from __future__ import annotations
@@ -10,7 +12,9 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,6 +32,7 @@ log = structlog.get_logger(__name__)
 
 ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 """Where a pod finds the token, the namespace and the certificate authority of its service account."""
+_COST: Final = "controller.kubernetes.io/pod-deletion-cost"
 _TIMEOUT: Final = 15.0
 _OK: Final = 300
 
@@ -35,8 +40,9 @@ _OK: Final = 300
 class KubernetesLauncher:
     """A ``Launcher`` that sets the replicas of ``deployment``, whose pods host ``room`` agents each.
 
-    It grows at once and shrinks when fewer were enough for ``idle`` seconds. Seats that other workers host, for
-    example those that a person started elsewhere, need no replica.
+    It grows at once and shrinks when fewer were enough for ``idle`` seconds, by pods without agents alone, unless there
+    are more than ``most``. Seats that other workers host, for example those that a person started elsewhere, need no
+    replica.
     """
 
     lasting = True
@@ -57,7 +63,9 @@ class KubernetesLauncher:
     ) -> None:
         """``token`` is asked before each call: the pod's own is renewed on disk. ``clock`` counts seconds."""
         self._db = db
-        self._url = f"{url.rstrip('/')}/apis/apps/v1/namespaces/{namespace}/deployments/{deployment}/scale"
+        self._url = url.rstrip("/")
+        self._scale = f"/apis/apps/v1/namespaces/{namespace}/deployments/{deployment}/scale"
+        self._pods = f"/api/v1/namespaces/{namespace}/pods/"
         self._token = token
         self._deployment = deployment
         self._room = room
@@ -74,12 +82,13 @@ class KubernetesLauncher:
         """See ``Launcher.ensure``."""
         async with self._one_at_a_time:
             try:
-                await self._ensure(self._wanted(seats, workers))
+                await self._ensure(seats, workers)
                 self._failing = False
             except LauncherError as error:
                 if not self._failing:
                     log.warning("the Deployment cannot be scaled; trying again", reason=str(error))
-                    await self._tell("launcher.failed", {"reason": str(error), "failures": 1, "wait": 0.0})
+                    told = {"reason": str(error), "ready": False, "failures": 1, "wait": 0.0}
+                    await self._tell("launcher.failed", told)
                 self._failing = True
 
     def hurry(self) -> None:
@@ -91,13 +100,11 @@ class KubernetesLauncher:
             await self._session.close()
             self._session = None
 
-    def _wanted(self, seats: Sequence[Seat], workers: Sequence[WorkerInfo]) -> int:
-        pods = {worker.id for worker in workers if worker.host.startswith(f"{self._deployment}-")}
-        theirs = sum(seat.worker is None or seat.worker in pods for seat in seats)
-        return min(self._most, workers_for(theirs, self._room))
-
-    async def _ensure(self, wanted: int) -> None:
-        before = int((await self._call("GET"))["spec"].get("replicas", 0))
+    async def _ensure(self, seats: Sequence[Seat], workers: Sequence[WorkerInfo]) -> None:
+        pods = {worker.id: worker for worker in workers if worker.host.startswith(f"{self._deployment}-")}
+        hosted = Counter(seat.worker for seat in seats if seat.worker in pods)
+        wanted = self._wanted(sum(seat.worker is None for seat in seats), hosted, pods)
+        before = int((await self._call("GET", self._scale))["spec"].get("replicas", 0))
         now = self._clock()
         if wanted >= before:
             self._fewer_since = None
@@ -105,11 +112,23 @@ class KubernetesLauncher:
             self._fewer_since = now
         if wanted == before or (self._fewer_since is not None and now - self._fewer_since < self._idle):
             return
-        await self._call("PATCH", {"spec": {"replicas": wanted}})
+        if wanted < before and hosted:
+            for worker in pods.values():
+                await self._set_cost(worker.host, hosted[worker.id])
+        await self._call("PATCH", self._scale, {"spec": {"replicas": wanted}})
         self._fewer_since = None
         await self._tell("launcher.scaled", {"before": before, "after": wanted})
 
-    async def _call(self, verb: str, body: dict[str, Any] | None = None) -> Any:
+    def _wanted(self, waiting: int, hosted: Mapping[str, int], pods: Mapping[str, WorkerInfo]) -> int:
+        """Return how many replicas are enough; a pod that is ending, and so hosts no profile, is none any more."""
+        kept = sum(bool(pods[name].hosts) for name in hosted)
+        return min(self._most, max(kept, workers_for(waiting + sum(hosted.values()), self._room)))
+
+    async def _set_cost(self, pod: str, agents: int) -> None:
+        await self._call("PATCH", self._pods + pod, {"metadata": {"annotations": {_COST: str(agents)}}}, gone=True)
+
+    async def _call(self, verb: str, path: str, body: dict[str, Any] | None = None, *, gone: bool = False) -> Any:
+        """Return the answer; where what is asked for may be ``gone``, None. Raises ``LauncherError``."""
         if self._session is None:
             secure = ssl.create_default_context(cafile=self._ca) if self._ca is not None else True
             self._session = aiohttp.ClientSession(
@@ -120,15 +139,17 @@ class KubernetesLauncher:
             headers["Content-Type"] = "application/merge-patch+json"
         data = orjson.dumps(body) if body is not None else None
         try:
-            async with self._session.request(verb, self._url, headers=headers, data=data) as answer:
+            async with self._session.request(verb, self._url + path, headers=headers, data=data) as answer:
                 text = await answer.read()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise LauncherError(f"Kubernetes does not answer at {self._url} ({type(error).__name__})") from None
+            raise LauncherError(f"Kubernetes does not answer at {self._url}{path} ({type(error).__name__})") from None
+        if gone and answer.status == HTTPStatus.NOT_FOUND:
+            return None
         if answer.status >= _OK:
             reason = " ".join(text.decode(errors="replace").split())[:300]
-            raise LauncherError(f"Kubernetes refuses {verb} of {self._deployment}/scale: {answer.status} {reason}")
+            raise LauncherError(f"Kubernetes refuses {verb} of {path}: {answer.status} {reason}")
         return orjson.loads(text)
 
-    async def _tell(self, kind: str, data: dict[str, object]) -> None:
+    async def _tell(self, kind: str, data: Mapping[str, object]) -> None:
         said = {"launcher": "kubernetes", "name": self._deployment, **data}
         await self._db.write(lambda conn: emit(conn, kind, data=said))
