@@ -104,6 +104,11 @@ class Play:
     def ready(self, agents: int = 4) -> list[WorkerInfo]:
         return [worker(name, host=name, agents=agents) for name in self.site.alive]
 
+    async def failed(self) -> list[bool]:
+        """Return of each worker that failed whether it had been ready."""
+        events = await EventLog(self.db).read(0, limit=100, kinds=["launcher.failed"])
+        return [bool(event.data["ready"]) for event in events]
+
     async def told(self, kind: str) -> list[str]:
         events = await EventLog(self.db).read(0, limit=100, kinds=[kind])
         return [str(event.data.get("reason", "")) for event in events]
@@ -150,6 +155,7 @@ async def test_a_worker_that_died_is_started_again_later_each_time(play: Play) -
     assert 4 <= waits[1] <= 8
     assert 10 <= waits[3] <= 20
     assert await play.told("launcher.failed") == ["it ended"] * 4
+    assert await play.failed() == [False] * 4
 
 
 async def test_after_a_long_life_a_worker_is_started_again_soon(play: Play) -> None:
@@ -163,6 +169,7 @@ async def test_after_a_long_life_a_worker_is_started_again_soon(play: Play) -> N
     play.site.alive.clear()
     assert await play.look(seats(1)) == []
     assert await play.look(seats(1), after=4.0) != []
+    assert await play.failed() == [False, False, True]
 
 
 async def test_a_start_that_takes_three_times_the_usual_is_replaced(play: Play) -> None:
@@ -191,6 +198,7 @@ async def test_a_worker_that_is_not_heard_of_any_more_is_replaced(play: Play) ->
     await play.look(seats(1, "x"), after=2.0)
     assert len(play.site.killed) == 1
     assert await play.told("launcher.failed") == ["it was not heard of for 20 s"]
+    assert await play.failed() == [True]
 
 
 async def test_a_worker_without_agents_is_stopped_and_not_missed(play: Play) -> None:

@@ -78,7 +78,7 @@ KINDS: Final[dict[str, str]] = {
     "launcher.started": "A launcher started a worker; data: launcher, name, room.",
     "launcher.stopped": "A launcher asked a worker to end; data: launcher, name, reason.",
     "launcher.failed": "A worker ended by itself, did not get ready, or could not be started; "
-    "data: launcher, name, reason, failures, wait (seconds before the next start).",
+    "data: launcher, name, reason, ready (whether it had been), failures, wait (seconds before the next start).",
     "launcher.scaled": "A launcher set the number of replicas; data: launcher, name, before, after.",
     "webhook.added": "Somebody added a target for events; data: webhook, url (scheme and host alone), kinds, by.",
     "webhook.changed": "Somebody changed a target for events; "

@@ -212,9 +212,9 @@ def test_ceilings_of_the_host_and_of_the_day() -> None:
 
 
 def test_failed_starts_count_for_the_pools_that_wait_for_one() -> None:
-    facts = told(event("launcher.failed", name="x"))
+    facts = told(event("launcher.failed", name="x", ready=False), event("launcher.failed", name="y", ready=True))
     made = seen(look(row("claude-1"), row("gpt-1", worker=None, ready_at=None)), facts, catalog=TWO)
-    assert (pool(made).failed_starts, pool(made, "gpt").failed_starts) == (0, 1)
+    assert (pool(made).failed_starts, pool(made, "gpt").failed_starts) == (0, 1), "who was ready once had started"
 
 
 def test_what_agents_use_is_counted_by_the_hour_and_the_day() -> None:

@@ -7,7 +7,7 @@ import random
 import statistics
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -105,7 +105,7 @@ class PackedLauncher:
                     await self._judge(name, unit, workers)
                 await self._fill(without_room(seats, workers))
             except LauncherError as error:
-                await self._failed("", str(error), lived=0.0)
+                await self._failed("", str(error))
 
     def hurry(self) -> None:
         """See ``Launcher.hurry``."""
@@ -126,7 +126,7 @@ class PackedLauncher:
         for name in self._units.keys() - running:
             unit = self._units.pop(name)
             if not unit.stopping:
-                await self._failed(name, "it ended", lived=0.0 if unit.ready_at is None else now - unit.ready_at)
+                await self._failed(name, "it ended", unit)
 
     async def _judge(self, name: str, unit: _Started, workers: Sequence[WorkerInfo]) -> None:
         now = self._clock()
@@ -178,16 +178,19 @@ class PackedLauncher:
         unit = self._units[name]
         await self._site.kill(name)
         del self._units[name]
-        await self._failed(name, reason, lived=0.0 if unit.ready_at is None else self._clock() - unit.ready_at)
+        await self._failed(name, reason, unit)
 
-    async def _failed(self, name: str, reason: str, *, lived: float) -> None:
+    async def _failed(self, name: str, reason: str, unit: _Started | None = None) -> None:
+        ready_at = None if unit is None else unit.ready_at
+        lived = 0.0 if ready_at is None else self._clock() - ready_at
         self._failures = 1 if lived >= self._patience.steady else self._failures + 1
         longest = min(self._patience.backoff_cap, self._patience.backoff * 2.0 ** min(self._failures - 1, 30))
         wait = longest * random.uniform(0.5, 1.0)  # noqa: S311 - spreads load, keeps no secret
         self._not_before = self._clock() + wait
         log.warning("a started worker failed", launcher=self._site.kind, worker=name, reason=reason, wait=wait)
-        await self._tell("launcher.failed", name, {"reason": reason, "failures": self._failures, "wait": wait})
+        told = {"reason": reason, "ready": ready_at is not None, "failures": self._failures, "wait": wait}
+        await self._tell("launcher.failed", name, told)
 
-    async def _tell(self, kind: str, name: str, data: dict[str, object]) -> None:
+    async def _tell(self, kind: str, name: str, data: Mapping[str, object]) -> None:
         said = {"launcher": self._site.kind, "name": name, **data}
         await self._db.write(lambda conn: emit(conn, kind, data=said))

@@ -53,7 +53,7 @@ class Facts:
     """When agents got rid of their task."""
     startups: dict[str, list[float]] = field(default_factory=dict[str, list[float]])
     failed_starts: int = 0
-    """Workers that did not get ready, whichever pools their agents are of."""
+    """Workers that never got ready, whichever pools their agents are of."""
     limited: dict[str, Counter[int]] = field(default_factory=dict[str, Counter[int]])
     """Calls at a provider's limit, by slices of ten seconds."""
     parked: dict[str, dict[str, float | None]] = field(default_factory=dict[str, dict[str, float | None]])
@@ -80,7 +80,7 @@ class Facts:
                 self.starts.setdefault(profile_of(event.agent), []).append(start)
             case "agent.ready":
                 self.startups.setdefault(_pool(event), []).append(max(0.0, float(data.get("seconds") or 0.0)))
-            case "launcher.failed":
+            case "launcher.failed" if not data.get("ready"):
                 self.failed_starts += 1
             case _:
                 self._tell_of_models(event, data)
