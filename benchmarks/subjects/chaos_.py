@@ -11,13 +11,14 @@ import importlib
 import os
 import signal
 import sys
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
+from typing import Any
 
 import uvloop
 
-from ezaigent.agents import Controls, Job, Outcome
+from ezaigent.agents import Controls, Job, Outcome, Profile
 from ezaigent.core.errors import Drained, StaleFence, StoreUnavailable
 from ezaigent.fleet import Conductor
 from ezaigent.tasks import Claim
@@ -31,6 +32,14 @@ APART = (sys.executable, "-m", "benchmarks.subjects.chaos_", "apart")
 
 class Writer:
     """The runtime of tasks that commit: one line in one file, whatever was there."""
+
+    def blocked(self, profile: Profile) -> None:
+        """There is no model that could be."""
+        del profile
+
+    def hear(self, kind: str, data: Mapping[str, Any]) -> None:
+        """Take no interest in models."""
+        del kind, data
 
     async def checkpoint(self, claim: Claim) -> str | None:
         """Keep nothing between runs."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from tests.fleet.scene import CHECK, LOG, MODEL, Scene, git, kinds, make_reposit
 from tests.services import until
 
 from ezaigent import workspaces
-from ezaigent.agents import Controls, Job, Outcome
+from ezaigent.agents import Blocked, Controls, Job, Outcome, Profile
 from ezaigent.core.errors import SandboxUnavailable, StoreUnavailable, UnavailableError
 from ezaigent.tasks import Claim, NewTask, Slot, State
 from ezaigent.testing import Fault, ModelServer, ToolCall, from_steps
@@ -203,6 +204,12 @@ async def test_a_failure_is_the_stores_only_when_the_store_says_so(scene: Scene)
     class Failing:
         def __init__(self, error: UnavailableError) -> None:
             self.error = error
+
+        def blocked(self, profile: Profile) -> Blocked | None:
+            raise AssertionError(profile)
+
+        def hear(self, kind: str, data: Mapping[str, Any]) -> None:
+            raise AssertionError(kind, data)
 
         async def checkpoint(self, claim: Claim) -> str | None:
             raise self.error

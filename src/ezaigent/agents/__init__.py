@@ -8,11 +8,12 @@ from ezaigent.agents.interpreter import ModelInterpreter, open_interpreter
 from ezaigent.agents.journal import Journal
 from ezaigent.agents.models import Job, Outcome, Step
 from ezaigent.agents.native import NativeRuntime, build_runtime
-from ezaigent.agents.ports import Runtime, Workplace
+from ezaigent.agents.ports import Blocked, Runtime, Workplace
 from ezaigent.agents.profiles import Profile, load_profiles
 from ezaigent.agents.providers import keys_present, variables_of
 
 __all__ = [
+    "Blocked",
     "Controls",
     "Job",
     "Journal",

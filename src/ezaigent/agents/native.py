@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from ezaigent.agents.journal import Journal, JournalMismatch, RunJournal
 from ezaigent.agents.meter import Meter
 from ezaigent.agents.models import Job, Outcome
-from ezaigent.agents.ports import Runtime
+from ezaigent.agents.ports import Blocked, Runtime
 from ezaigent.core.errors import RunError, UnavailableError
 from ezaigent.store import emit
 
@@ -58,15 +58,16 @@ class NativeRuntime:
         self._secrets = secrets
         _offer_ripgrep()
 
-    def blocked(self, profile: Profile) -> str | None:
-        """Return why none of the profile's models may be asked now, in one line; None if one may, or has to be tried.
-
-        No request is made: it is what this worker has heard from the others.
-        """
+    def blocked(self, profile: Profile) -> Blocked | None:
+        """Return why all of the profile's models are parked, as far as this worker knows; None: one may be asked."""
         if self._governor is None or profile.offline:
             return None
-        failure = self._governor.blocked([profile.model, *profile.fallbacks])
-        return None if failure is None else failure.message
+        return self._governor.blocked([profile.model, *profile.fallbacks])
+
+    def hear(self, kind: str, data: Mapping[str, Any]) -> None:
+        """Take in what a worker that shares no live bus with this one told of a model."""
+        if self._governor is not None:
+            self._governor.hear(kind, data)
 
     async def checkpoint(self, claim: Claim) -> str | None:
         """Return the commit to which the work tree must be restored before the run; None where there is none yet."""

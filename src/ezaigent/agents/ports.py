@@ -2,20 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ezaigent.core.change import CheckResult
 
 if TYPE_CHECKING:
     from ezaigent.agents.models import Job, Outcome
+    from ezaigent.agents.profiles import Profile
     from ezaigent.tasks import Claim
     from ezaigent.workspaces import CommandResult, OnOutput
 
 
+@dataclass(frozen=True, slots=True)
+class Blocked:
+    """Why no model of a profile is to be asked."""
+
+    reason: str
+    """One line: what is used up, and what the provider said."""
+    until: float | None
+    """When somebody may find out, seconds since 1970; None: somebody does, or may, now."""
+    trial: bool = False
+    """Whether that time has come: one agent may find out whether a model answers again."""
+
+
 class Runtime(Protocol):
     """Something that can work a task to its end."""
+
+    def blocked(self, profile: Profile) -> Blocked | None:
+        """Return why a run of the profile would come to nothing now; None: nothing is known that speaks against it.
+
+        It waits for nothing and makes no request.
+        """
+        ...
+
+    def hear(self, kind: str, data: Mapping[str, Any]) -> None:
+        """Take in an event that tells of a model (``model.…``), from whichever worker it comes."""
+        ...
 
     async def checkpoint(self, claim: Claim) -> str | None:
         """Return the commit to which the work tree must be restored before ``run``; None for a fresh tree."""
@@ -24,8 +49,9 @@ class Runtime(Protocol):
     async def run(self, job: Job) -> Outcome:
         """Work the task in its workspace until its checks pass; go on where an earlier run of the session stopped.
 
-        Raises ``RunError`` (``BudgetExceeded``, ``StuckError``) where the attempt fails and a ``ControlSignal`` where
-        it must stop. Either way everything done so far is journaled and checkpointed.
+        Raises ``RunError`` (``BudgetExceeded``, ``StuckError``) where the attempt fails, ``ModelsParked`` where it
+        cannot go on before its models answer again, and a ``ControlSignal`` where it must stop. In each case everything
+        done so far is journaled and checkpointed.
         """
         ...
 

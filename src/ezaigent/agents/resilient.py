@@ -21,7 +21,7 @@ from pydantic_ai.models.wrapper import WrapperModel
 from pydantic_ai.settings import ModelSettings, merge_model_settings
 from pydantic_ai.tools import RunContext
 
-from ezaigent.agents.governor import OPEN, Ask, Gate, Permit, Refused
+from ezaigent.agents.governor import LONG_WAIT, OPEN, Ask, Gate, Permit, Refused
 from ezaigent.agents.heard import Heard, listening
 from ezaigent.agents.meter import Meter, record_of
 from ezaigent.agents.patience import Patience
@@ -32,7 +32,7 @@ from ezaigent.agents.provider_failure import ProviderFailure
 from ezaigent.agents.providers import build_model, key_of, secrets_of
 from ezaigent.agents.transport import Transport
 from ezaigent.agents.voice import Voice
-from ezaigent.core.errors import RunError, UnavailableError
+from ezaigent.core.errors import ModelsParked, RunError, UnavailableError
 from ezaigent.core.money import NANO
 from ezaigent.core.settings import ProviderSettings, Settings
 from ezaigent.costs import CallRecord, Outcome, context_window, worst_case
@@ -93,8 +93,8 @@ class ResilientModel(WrapperModel):
     """The profile's model for one run, with its fallbacks, its patience and its purse.
 
     Raises ``RunError`` when no model can answer: retryable where waiting may help, not retryable where the request
-    itself is refused or the accounts are empty. Raises ``BudgetExceeded`` as ``reserve`` does. After a failover the
-    run stays with the new model. Cancelling a call ends its wait or its request at once.
+    itself is refused, ``ModelsParked`` where all accounts are empty. Raises ``BudgetExceeded`` as ``reserve`` does.
+    After a failover the run stays with the new model. Cancelling a call ends its wait or its request at once.
     """
 
     def __init__(
@@ -350,7 +350,15 @@ class ResilientModel(WrapperModel):
         advice = {"billing": "check the account's balance", "quota": "raise the quota or wait for its reset"}
         next_step = advice.get(last.kind, "the task is tried again later")
         text = f"no model answered; last {self._asked!r} ({last.kind}): {last.message}; {next_step}"
+        if all(_parks(failure) for failure in failures):
+            return ModelsParked(text)
         return RunError(text, retryable=any(failure.kind in _PASSES for failure in failures))
 
     def _settings_of(self, provider: str) -> ProviderSettings:
         return self._product.providers.get(provider) or ProviderSettings()
+
+
+def _parks(failure: ProviderFailure) -> bool:
+    """Say whether a failure means that a quota or a purse is empty, as the gate judges it."""
+    long = failure.kind == "rate_limit" and (failure.retry_after or 0.0) >= LONG_WAIT
+    return long or failure.kind in ("quota", "billing")

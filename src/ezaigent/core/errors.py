@@ -12,7 +12,8 @@
     │   └── LauncherError       workers cannot be started or stopped where they should run
     ├── RunError                one run cannot go on; says whether another attempt may help         (exit 1)
     │   ├── BudgetExceeded      the next model call could pass the task's cap
-    │   └── StuckError          the agent repeats itself or makes no progress
+    │   ├── StuckError          the agent repeats itself or makes no progress
+    │   └── ModelsParked        quota or money of all its models is used up: the task waits in the queue
     └── ControlSignal           not a failure: the run must stop here
         ├── StaleFence          another run owns the task now; nothing more may be written
         ├── Cancelled           a person cancelled the task
@@ -80,6 +81,14 @@ class BudgetExceeded(RunError):
 
 class StuckError(RunError):
     """The agent repeats the same call with the same result, or made no progress in many steps."""
+
+
+class ModelsParked(RunError):
+    """Every model that the run may ask is parked: a quota or a purse is empty, and nothing of the task has failed."""
+
+    def __init__(self, message: str) -> None:
+        """Another attempt would find the same before the models answer again."""
+        super().__init__(message, retryable=False)
 
 
 class ControlSignal(EzAigentError):

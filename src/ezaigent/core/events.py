@@ -43,6 +43,8 @@ KINDS: Final[dict[str, str]] = {
     "data: provider, model, account, seconds, requests_per_minute.",
     "model.parked": "A quota or a purse is empty: nobody asks before the time given; "
     "data: provider, model, account, kind, reason, until.",
+    "model.still_parked": "A parked model was asked again and is as it was: nobody asks before the new time; "
+    "data: provider, model, account, kind, reason, until.",
     "model.unparked": "A parked model answers again; data: provider, model, account.",
     "model.tripped": "A model failed again and again and is left alone for a while; "
     "data: provider, model, failures, seconds, reason.",

@@ -7,16 +7,17 @@ import random
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import structlog
 
-from ezaigent.agents import Controls, Job, Outcome, Profile, Runtime
+from ezaigent.agents import Blocked, Controls, Job, Outcome, Profile, Runtime
 from ezaigent.core.change import Change
 from ezaigent.core.errors import (
     Cancelled,
     Drained,
     EzAigentError,
+    ModelsParked,
     RunError,
     StaleFence,
     Stalled,
@@ -39,6 +40,8 @@ Ending: TypeAlias = Callable[[], Awaitable[Task]]
 
 _AGAIN: Final = 0.5
 """Seconds, at most, between two tries to tell the queue how a run ended."""
+_SOON: Final = 30.0
+"""Seconds after which a run goes on whose models are parked although its profile has another one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +58,15 @@ class Conductor:
     publish: bool
     elsewhere: Elsewhere = field(default_factory=Elsewhere)
     """Tasks that this worker leaves to the others for a while."""
+
+    def blocked(self, profile: str) -> Blocked | None:
+        """Return why an agent of the profile would take a task in vain now; None: nothing speaks against it."""
+        known = self.profiles.get(profile)
+        return None if known is None else self.runtime.blocked(known)
+
+    def hear(self, kind: str, data: Mapping[str, Any]) -> None:
+        """Take in an event that tells of a model."""
+        self.runtime.hear(kind, data)
 
     async def conduct(self, claim: Claim, controls: Controls) -> None:
         """Run ``claim`` to its end; every way it can end is settled in the store, except a lost fence.
@@ -89,8 +101,7 @@ class Conductor:
         except Stalled as stop:
             ending = partial(self._move_on, claim, str(stop))
         except RunError as error:
-            stuck = isinstance(error, StuckError)
-            ending = partial(queue.fail, claim, str(error), retryable=error.retryable, stuck=stuck)
+            ending = self._stopped(claim, error)
         except UsageError as error:
             ending = partial(queue.fail, claim, str(error), retryable=False)
         except StoreUnavailable:
@@ -103,6 +114,15 @@ class Conductor:
             log.exception("a run broke", task=task)
             ending = partial(queue.fail, claim, f"the run broke: {type(error).__name__}; see the worker's log")
         return ending
+
+    def _stopped(self, claim: Claim, error: RunError) -> Ending:
+        """Return how to tell the queue that the agent could not go on."""
+        if isinstance(error, ModelsParked):
+            # In the queue another profile may take it; where this one would take it again at once, it waits a little.
+            again = None if self.blocked(claim.profile) is not None else _SOON
+            return partial(self.queue.release, claim, str(error), again_in=again)
+        stuck = isinstance(error, StuckError)
+        return partial(self.queue.fail, claim, str(error), retryable=error.retryable, stuck=stuck)
 
     async def _move_on(self, claim: Claim, reason: str) -> Task:
         """Give a task that stood still to its next run, which has something else than this one had."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from ezaigent.fleet import queries, seats
-from ezaigent.fleet.models import WorkerInfo
+from ezaigent.fleet.models import Parked, WorkerInfo
 from ezaigent.fleet.seats import Seat
 from ezaigent.store import Connection, Database, Sql, emit, now
 from ezaigent.tasks import Slot
@@ -96,6 +96,13 @@ class Hosting:
             for seat in found.seats
             if seat.leaving is None
         }
+
+    async def note_parked(self, parked: Mapping[str, Parked]) -> None:
+        """Let everybody see which profiles' agents take no task, and why; written only where that is news."""
+        if self.info.parked == parked:
+            return
+        info = self.info = self.info.model_copy(update={"parked": dict(parked)})
+        await self._db.write(lambda conn: queries.note(conn, info, info.agents))
 
     @property
     def pause(self) -> float:

@@ -2,7 +2,26 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from pydantic import BaseModel, ConfigDict
+
+
+class Parked(BaseModel):
+    """Why a worker's agents of a profile take no task: quota or money of all its models is used up."""
+
+    model_config = ConfigDict(frozen=True)
+
+    reason: str
+    until: float | None
+    """When one of them finds out whether a model answers again, seconds since 1970; None: one does now, or may."""
+
+    @property
+    def words(self) -> str:
+        """The same as one line for people."""
+        if self.until is None:
+            return f"{self.reason}; the next task finds out whether that is still so"
+        return f"{self.reason}; asked again at {datetime.fromtimestamp(self.until, UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 class WorkerInfo(BaseModel):
@@ -25,6 +44,8 @@ class WorkerInfo(BaseModel):
     """Agents that it can host in all; None: any number."""
     lease: float = 30.0
     """Seconds for which its runs are its own without a word; it says something every third of that."""
+    parked: dict[str, Parked] = {}
+    """Profiles whose agents take no task now."""
     seen_at: float | None = None
     """Last heartbeat, database time."""
 

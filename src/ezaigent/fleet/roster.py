@@ -34,6 +34,8 @@ class AgentView(BaseModel):
     paused: bool
     leaving: str | None = None
     """Why it takes no further task; null: it stays."""
+    parked: str | None = None
+    """Why it takes no task although it may: quota or money of its models is used up; null: that is not so."""
     task_id: str | None = None
     title: str | None = None
     model: str | None = None
@@ -109,6 +111,7 @@ def _view(seat: Seat, worker: WorkerInfo | None, held: Held | None, *, paused: b
         status=_status(seat, held, paused=paused, working=working),
         paused=paused,
         leaving=seat.leaving,
+        parked=parked.words if worker is not None and (parked := worker.parked.get(seat.profile)) is not None else None,
         task_id=held.task_id if held else None,
         title=held.title if held else None,
         model=held.model if held else None,

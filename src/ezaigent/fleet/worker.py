@@ -12,14 +12,14 @@ from typing import Any
 
 import structlog
 
-from ezaigent.agents import Controls
+from ezaigent.agents import Blocked, Controls
 from ezaigent.core.errors import EzAigentError, UnavailableError
 from ezaigent.core.events import Event
 from ezaigent.core.settings import FleetSettings, QueueSettings, RecoverySettings
 from ezaigent.fleet import queries
 from ezaigent.fleet.conduct import Conductor
 from ezaigent.fleet.hosting import Hosting
-from ezaigent.fleet.models import WorkerInfo
+from ezaigent.fleet.models import Parked, WorkerInfo
 from ezaigent.fleet.peers import PERIOD, Peers
 from ezaigent.fleet.recovery.apart import Apart
 from ezaigent.fleet.recovery.idleness import NOTHING, OTHERS, watch_claims
@@ -38,10 +38,16 @@ _LAST = 10.0
 """Seconds that a run gets to end its programs and to tell the store, once it was stopped in the middle of a step."""
 
 
+_TRIAL = 60.0
+"""Seconds that a run gets to find out whether a parked model answers again; then another one may, too."""
+
+
 @dataclass
 class _Run:
     claim: Claim
     controls: Controls
+    trial_until: float = -math.inf
+    """Until when no other run of its profile is begun: it finds out whether a parked model answers again."""
     task: asyncio.Task[None] = field(init=False)
 
 
@@ -187,6 +193,7 @@ class Worker:
             self._recovery,
             general=self._hosting.general,
             left_alone=self._conductor.elsewhere.tasks,
+            parked=lambda: self._hosting.info.parked,
             claims=lambda: self._claimed,
             last=OTHERS if self.info.room is not None else NOTHING,
             act=self._claim_anew,
@@ -251,6 +258,15 @@ class Worker:
         except BaseException:
             self._looked = -math.inf
             raise
+        blocked = self._blocked()
+        await self._hosting.note_parked(
+            {name: Parked(reason=one.reason, until=one.until and round(one.until)) for name, one in blocked.items()}
+        )
+
+    def _blocked(self) -> dict[str, Blocked]:
+        """Return why agents would take tasks in vain, by profile."""
+        profiles = sorted({slot.profile for slot in self._hosting.slots.values()})
+        return {name: found for name in profiles if (found := self._conductor.blocked(name)) is not None}
 
     def _idle(self) -> list[Slot]:
         """Return the agents that may claim; the one that had work last comes first, so that the others can go."""
@@ -258,7 +274,24 @@ class Worker:
         working = {run.claim.agent for run in self._runs.values()}
         self._idle_since = {name: self._idle_since.get(name, now) for name in slots if name not in working}
         able = [name for name in self._idle_since if name not in self._paused]
-        return [slots[name] for name in sorted(able, key=lambda name: -self._idle_since[name])]
+        return self._unblocked([slots[name] for name in sorted(able, key=lambda name: -self._idle_since[name])])
+
+    def _unblocked(self, idle: list[Slot]) -> list[Slot]:
+        """Leave out agents whose models are parked; once the time is over, one of them finds out for all."""
+        blocked = self._blocked()
+        if not blocked:
+            return idle
+        now = time.monotonic()
+        tried = {name for name, found in blocked.items() if not found.trial}
+        tried |= {run.claim.profile for run in self._runs.values() if run.trial_until > now and not run.controls.paused}
+        able: list[Slot] = []
+        for slot in idle:
+            if slot.profile not in blocked:
+                able.append(slot)
+            elif slot.profile not in tried:
+                tried.add(slot.profile)
+                able.append(slot)
+        return able
 
     async def _claim(self) -> int:
         idle = self._idle()
@@ -276,6 +309,8 @@ class Worker:
     def _start(self, claim: Claim) -> None:
         self._claimed += 1
         run = _Run(claim, Controls())
+        if self._conductor.blocked(claim.profile) is not None:
+            run.trial_until = time.monotonic() + _TRIAL
         if claim.agent in self._paused:
             run.controls.pause()
         self._runs[claim.run_id] = run
@@ -384,7 +419,12 @@ class Worker:
                 self._hold(self._paused.resumed(event.data["target"]))
                 self._wake.set()
             case _:
-                pass
+                self._heed_model(event)
+
+    def _heed_model(self, event: Event) -> None:
+        if event.kind in ("model.parked", "model.still_parked", "model.unparked"):
+            self._conductor.hear(event.kind, event.data)
+            self._look_again()
 
     def _look_again(self) -> None:
         self._looked = -math.inf

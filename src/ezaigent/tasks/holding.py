@@ -196,8 +196,12 @@ def living(conn: Connection, own: Collection[str], fresh: float) -> Callable[[st
             paused = pausing.pauses(conn)
             workers = [orjson.loads(row[0]) for row in _workers.all(conn, fresh)]
             taking = [worker for worker in workers if not worker.get("exclusive")]
-            agents = {name for worker in taking for name in worker.get("agents", ()) if name not in paused}
-            known = {name.rpartition("-")[0] for name in agents}
+            known = {
+                pool
+                for worker in taking
+                for name in worker.get("agents", ())
+                if name not in paused and (pool := name.rpartition("-")[0]) not in worker.get("parked", ())
+            }
             known |= {profile for worker in taking for profile in worker.get("hosts", ())}
             known |= {GENERAL} if known else set()
         return pool in known

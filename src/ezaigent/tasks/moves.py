@@ -139,10 +139,14 @@ def block(row: TaskRow, now: float, question: str) -> list[NewEvent]:
     return [_event(row, "task.blocked", now, {"question": row.reason})]
 
 
-def release(row: TaskRow, now: float, reason: str) -> list[NewEvent]:
-    """Give a task back unfinished: the next run goes on where this one stopped."""
+def release(row: TaskRow, now: float, reason: str, *, again_in: float | None = None) -> list[NewEvent]:
+    """Give a task back unfinished: the next run goes on where this one stopped, now or in ``again_in`` seconds."""
     if row.cancel_requested:
         return cancelled(row, now, row.reason)
+    if again_in is not None:
+        move(row, State.WAITING, now, reason=reason)
+        row.wake_at = now + again_in
+        return [_event(row, "task.waiting", now, {"reason": row.reason})]
     move(row, State.QUEUED, now)
     return [_event(row, "task.requeued", now, {"reason": reason, "pool": row.pool})]
 

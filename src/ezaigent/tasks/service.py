@@ -20,6 +20,7 @@ from ezaigent.tasks import (
     holding,
     messages,
     moves,
+    parking,
     pausing,
     queries,
     settling,
@@ -183,9 +184,14 @@ class TaskQueue:
         """Stop a run that cannot go on without a person's answer."""
         return await self._end(claim, lambda _, row, at: ("blocked", moves.block(row, at, question)))
 
-    async def release(self, claim: Claim, reason: str) -> Task:
-        """Give the task back unfinished; the next run goes on with the same journal and attempt."""
-        return await self._end(claim, lambda _, row, at: ("released", moves.release(row, at, reason)))
+    async def release(self, claim: Claim, reason: str, *, again_in: float | None = None) -> Task:
+        """Give the task back unfinished; the next run goes on with the same journal and attempt.
+
+        It is claimable at once, or after ``again_in`` seconds.
+        """
+        return await self._end(
+            claim, lambda _, row, at: ("released", moves.release(row, at, reason, again_in=again_in))
+        )
 
     async def quarantine(self, claim: Claim, reason: str) -> Task:
         """Make a dead letter of a task that brings down the process it runs in."""
@@ -371,6 +377,7 @@ class TaskQueue:
                 agents=agents,
                 busy=frozenset(busy),
                 paused=pausing.pauses(conn),
+                parked=parking.parked(conn, fresh) if row.state == State.QUEUED else {},
                 settings=self._settings,
                 first=holding.first_of(conn, row, fresh),
             )

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
 
 from ezaigent.core.settings import QueueSettings
 from ezaigent.tasks.models import GENERAL, State
 from ezaigent.tasks.overlap import Peer, peer_of, shared, source
+from ezaigent.tasks.parking import ParkedAgent
 from ezaigent.tasks.pausing import EVERYONE, Pauses
 from ezaigent.tasks.queries import Needed
 from ezaigent.tasks.rows import FullRow
@@ -34,6 +35,8 @@ class Facts:
     settings: QueueSettings
     first: Peer | None = None
     """The task that changes the same files and goes first."""
+    parked: Mapping[str, ParkedAgent] = field(default_factory=dict[str, ParkedAgent])
+    """Agents that take no task because of their models."""
 
 
 def sentence(facts: Facts) -> str:  # noqa: PLR0911 - a sentence for each state
@@ -71,6 +74,8 @@ def _waiting(facts: Facts) -> str:
     when = f"{_time(row.wake_at)} (in {_span(row.wake_at - facts.now)})"
     if row.wake_at <= facts.now:
         when = f"the next look of an agent at the queue, since its time came {_span(facts.now - row.wake_at)} ago"
+    if row.reason and not row.fresh:
+        return f"waits until {when} to go on where it was: {row.reason}"
     if row.attempts:
         most = row.max_attempts or facts.settings.max_attempts
         return f"waits until {when} for attempt {row.attempts + 1} of {most}, because the last one failed: {row.reason}"
@@ -126,8 +131,12 @@ def _queued(facts: Facts) -> str:
     awake = [name for name in able if name not in facts.paused]
     if not awake:
         return f"is queued for {kind}, but {_all(able)} paused; {_resume(facts.paused, able)}"
+    parked = {name: facts.parked[name] for name in awake if name in facts.parked}
+    if len(parked) == len(awake):
+        return f"is queued for {kind}, but {_all(awake)} {_parked(parked, facts.now)}"
     busy = [name for name in awake if name in facts.busy]
     paused = f", {len(able) - len(awake)} paused" if len(awake) < len(able) else ""
+    paused += f", {len(parked)} {_parked(parked, facts.now)}" if parked else ""
     others = {0: "nothing goes first", 1: "1 task goes first"}.get(facts.ahead, f"{facts.ahead} tasks go first")
     waited = _span(facts.now - (row.queued_at or facts.now))
     return f"is queued for {kind} since {waited}: {others}, {len(busy)} of {len(awake)} agents are busy{paused}"
@@ -160,6 +169,14 @@ def _tries(row: FullRow) -> str:
 
 def _all(names: Sequence[str]) -> str:
     return f"{names[0]} is" if len(names) == 1 else f"all {len(names)} of them are"
+
+
+def _parked(parked: Mapping[str, ParkedAgent], now: float) -> str:
+    """Say why agents take nothing, and when that is found out anew; of several the one that comes first."""
+    first = min(parked.values(), key=lambda one: one.until or 0.0)
+    if first.until is None or first.until <= now:
+        return f"{first.reason}; one of them finds out now whether that is still so"
+    return f"{first.reason}; asked again at {_time(first.until)} (in {_span(first.until - now)})"
 
 
 def _resume(paused: Pauses, names: Sequence[str]) -> str:

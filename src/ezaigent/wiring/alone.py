@@ -14,8 +14,8 @@ from ezaigent.wiring.handle import Fleet, TaskHandle
 from ezaigent.wiring.scaling import scaler_control
 from ezaigent.wiring.services import Services, pools
 
-Working = Literal["somebody", "paused", "nobody"]
-"""``paused``: there are agents that would take the task, and every one of them is paused."""
+Working = Literal["somebody", "held", "nobody"]
+"""``held``: there are agents that would take the task, and every one of them is paused, or its models are parked."""
 
 _LOOK: Final = 1.0
 """Seconds between two looks at who works."""
@@ -33,17 +33,17 @@ async def who_works(services: Services, profile: str | None, *, own: str | None 
 
     A worker that takes only tasks of its own does not count, except the one with the id ``own``.
     """
-    names = {
-        name
+    parked = {
+        name: profile_of(name) in worker.parked
         for worker in await services.roster.workers()
         if not worker.exclusive or worker.id == own
         for name in _able(worker, profile, services.settings)
     }
-    names = names or await _to_come(services, profile)
-    if not names:
+    parked = parked or dict.fromkeys(await _to_come(services, profile), False)
+    if not parked:
         return "nobody"
     paused = await services.queue.pauses()
-    return "paused" if all(name in paused for name in names) else "somebody"
+    return "held" if all(name in paused or parked[name] for name in parked) else "somebody"
 
 
 async def _to_come(services: Services, profile: str | None) -> set[str]:
@@ -73,7 +73,7 @@ async def until_nobody_works(
 ) -> None:
     """Return when no live worker can take the task any more (``own``: see ``who_works``); never once it has ended.
 
-    Meanwhile ``tell``, once each time, that it waits for an agent that is paused.
+    Meanwhile ``tell``, once each time, that it waits for an agent that is paused or parked.
     """
     missing, told = 0, False
     while missing < _LOOKS:
@@ -94,8 +94,8 @@ async def until_nobody_works(
 
 
 async def _held(task: Task, works: Working, services: Services) -> str:
-    """Say in one line that the task waits for a paused agent; nothing where it does not."""
-    if task.state is State.QUEUED and works == "paused":
+    """Say in one line that the task waits for an agent that takes none; nothing where it does not."""
+    if task.state is State.QUEUED and works == "held":
         return f"{task.id} {await services.queue.why(task.id)}"
     if task.state is State.RUNNING and task.agent in await services.queue.pauses():
         return f"{task.id} is held: {task.agent} is paused; let it go on with ezaigent agents resume {task.agent}"

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from tests.agents.governed import CLAUDE, GPT, fleet, quiet, refused
+from tests.agents.governed import CLAUDE, GPT, Worker, fleet, quiet, refused
 from tests.agents.stage import staged
 from tests.services import until
 
@@ -20,6 +20,12 @@ from ezaigent.core.errors import RunError
 from ezaigent.testing import Fault, ModelServer
 
 WIRES = ("openai:gpt-test", "anthropic:claude-test", "google:gemini-test", "mistral:m-test", "deepseek:d-test")
+
+
+def on_trial(worker: Worker) -> bool:
+    """Whether somebody may find out if the model answers again."""
+    blocked = worker.governor.blocked([GPT])
+    return blocked is not None and blocked.trial
 
 
 @pytest.mark.parametrize("kind", ["quota", "billing"])
@@ -80,13 +86,15 @@ async def test_one_call_finds_out_when_a_parked_model_answers_again(
     async with fleet(server, 2, redis=redis) as [one, other]:
         await refused(one)
         await quiet(one, other)
-        await until(lambda: one.governor.blocked([GPT]) is None)  # its time is over, and nobody knows yet
+        await until(lambda: on_trial(one))  # its time is over, and nobody knows yet
         server.latency = 1.0  # so that the others come while the first one is under way
         answers = await asyncio.gather(
             *(worker.ask() for worker in (one, other) for _ in range(5)), return_exceptions=True
         )
         assert all(isinstance(answer, RunError) for answer in answers)
         assert len(server.requests) == 2, "one call found that it is still so"
+        assert (still := one.governor.blocked([GPT])) is not None
+        assert not still.trial
         await quiet(one, other)
 
         async def back() -> bool:
@@ -99,7 +107,28 @@ async def test_one_call_finds_out_when_a_parked_model_answers_again(
         await quiet(one, other)
         assert len(one.told("model.parked") + other.told("model.parked")) == 1, "one alert, however long"
         assert len(one.told("model.unparked") + other.told("model.unparked")) == 1
+        assert len(one.told("model.still_parked") + other.told("model.still_parked")) == 1
         assert (await other.ask()).text == "Hello."
+
+
+async def test_workers_without_a_common_bus_hear_of_a_park_by_its_events(server: ModelServer) -> None:
+    server.fail(Fault("billing", times=None))
+    async with fleet(server, 1) as [one], fleet(server, 1) as [other]:
+        await refused(one)
+        await quiet(one)
+        [parked] = one.told("model.parked")
+        other.governor.hear("model.parked", {**parked, "account": "somebody else's"})
+        other.governor.hear("model.parked", {**parked, "until": parked["until"] - 3600})
+        assert other.governor.blocked([GPT]) is None, "another account's, and a park that is over"
+        for _ in range(2):
+            other.governor.hear("model.parked", parked)
+        assert "parked (billing)" in await refused(other)
+        assert len(server.requests) == 1
+        server.clear_faults()
+        other.governor.hear("model.unparked", {name: parked[name] for name in ("provider", "model", "account")})
+        assert (await other.ask()).text == "Hello."
+        await quiet(other)
+        assert [kind for kind, _ in other.news if "parked" in kind] == [], "nothing is told twice"
 
 
 async def test_a_very_long_wait_is_a_quota_that_is_used_up(server: ModelServer) -> None:
@@ -137,7 +166,7 @@ async def test_nothing_asks_by_itself(server: ModelServer, monkeypatch: pytest.M
     server.fail(Fault("quota"))
     async with fleet(server, 2) as [one, other]:
         await refused(one)
-        await until(lambda: one.governor.blocked([GPT]) is None)
+        await until(lambda: on_trial(one))
         await quiet(one, other)
         assert len(server.requests) == 1
         assert (await other.ask()).text == "Hello."
@@ -155,7 +184,9 @@ async def test_the_product_writes_its_alerts_as_events(server: ModelServer, tmp_
 
         await until(told)
         assert isinstance(stage.runtime, NativeRuntime)
-        assert "parked (billing)" in (stage.runtime.blocked(stage.profile) or "")
+        blocked = stage.runtime.blocked(stage.profile)
+        assert blocked is not None
+        assert blocked.reason.startswith("parked (billing)")
         assert stage.runtime.blocked(replace(stage.profile, offline=True)) is None
         [event] = await stage.events("model.parked")
         assert event.data["provider"] == "openai"

@@ -9,6 +9,7 @@ each answer changes it), ``pace`` (how fast it allows to go),
 from ezaigent.agents.governor.accounts import Account, accounts_of
 from ezaigent.agents.governor.gate import OPEN, Ask, Gate, Permit, Refused
 from ezaigent.agents.governor.governor import Governor
+from ezaigent.agents.governor.permit import LONG_WAIT
 from ezaigent.agents.governor.shared import News
 
-__all__ = ["OPEN", "Account", "Ask", "Gate", "Governor", "News", "Permit", "Refused", "accounts_of"]
+__all__ = ["LONG_WAIT", "OPEN", "Account", "Ask", "Gate", "Governor", "News", "Permit", "Refused", "accounts_of"]

@@ -26,6 +26,9 @@ LONGEST_OPEN: Final = 300.0
 FIRST_PARK: Final = 600.0
 """Seconds that an empty quota of unknown end is left alone first; doubles each time up to ``LONGEST_PARK``."""
 LONGEST_PARK: Final = 6 * 3600.0
+SHORTEST_PARK: Final = 1.0
+"""Seconds that an empty quota is left alone at least, whatever end the provider names; doubles each time that this was
+too early, up to ``FIRST_PARK``."""
 LONGEST_PAUSE: Final = 60.0
 """Longest pause, in seconds, where the provider names none."""
 PROBE: Final = 600.0
@@ -123,8 +126,20 @@ def parked(account: str, *, kind: str, reason: str, now: float, since: float, un
         if old is not None and since < old.span.at + old.span.length:
             return state  # the call had left before the fleet knew
         tries = 0 if old is None else old.tries + 1
-        length = until if until is not None else min(LONGEST_PARK, FIRST_PARK * 2.0**tries)
+        length = min(LONGEST_PARK, FIRST_PARK * 2.0**tries)
+        if until is not None:
+            length = max(until, min(FIRST_PARK, SHORTEST_PARK * 2.0**tries))
         return _with(_alive(state), account, replace(kept, parked=Parked(kind, reason, Span(now, length), tries)))
+
+    return change
+
+
+def unparked(account: str) -> Change:
+    """Take in that a parked account answers again."""
+
+    def change(state: ModelState) -> ModelState:
+        kept = state.account(account)
+        return state if kept.parked is None else _with(state, account, replace(kept, parked=None))
 
     return change
 

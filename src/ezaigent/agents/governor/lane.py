@@ -13,8 +13,9 @@ from ezaigent.agents.governor.gate import Ask, Permit, Refused
 from ezaigent.agents.governor.pace import is_known, paces
 from ezaigent.agents.governor.permit import Pass
 from ezaigent.agents.governor.shared import Link, Shared
-from ezaigent.agents.governor.standing import Closed, Go, Pause, standing
+from ezaigent.agents.governor.standing import Closed, Go, Pause, blocked, standing
 from ezaigent.agents.governor.turns import Turn, Turns
+from ezaigent.agents.ports import Blocked
 from ezaigent.agents.provider_failure import ProviderFailure
 from ezaigent.live import Drawn
 
@@ -53,6 +54,10 @@ class Lane:
     def standing(self) -> Go | Pause | Closed:
         """Return whether the model may be asked, as far as this worker knows."""
         return standing(self.shared.state, list(self.accounts), self.link.now())
+
+    def blocked(self) -> Blocked | None:
+        """Return why the model is parked, as far as this worker knows; None where it is not."""
+        return blocked(self.shared.state, list(self.accounts), self.link.now())
 
     async def admit(self, ask: Ask) -> Permit:
         """See ``Gate.admit``."""

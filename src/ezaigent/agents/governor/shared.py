@@ -119,12 +119,12 @@ class Shared:
         self._pending: list[tuple[Change, bool]] = []  # with whether it was told already
         self._pushing = asyncio.Lock()
 
-    def apply(self, change: Change) -> None:
-        """Change the state here now, and for everybody soon."""
+    def apply(self, change: Change, *, told: bool = False) -> None:
+        """Change the state here now, and for everybody soon; ``told``: people know of it already."""
         after = change(self.state)
         if after != self.state:
             self.state = after
-            self._pending = [*self._pending[-_OLDEST:], (change, False)]
+            self._pending = [*self._pending[-_OLDEST:], (change, told)]
             self._on_change()
             self._link.spawn(self._push())
 
@@ -255,10 +255,11 @@ class Shared:
             old, about = before.account(name), {**self._about, "account": name}
             if (limits := _shape(now.limits)) != _shape(old.limits):
                 self._link.tell("model.limits", {**about, "limits": limits})
-            if now.parked is not None and old.parked is None:
+            if now.parked is not None and (old.parked is None or old.parked.span.at != now.parked.span.at):
                 until = now.parked.span.at + now.parked.span.length
                 why = {"kind": now.parked.kind, "reason": now.parked.reason, "until": round(until)}
-                self._link.tell("model.parked", {**about, **why})
+                kind = "model.parked" if old.parked is None else "model.still_parked"
+                self._link.tell(kind, {**about, **why})
             if now.parked is None and old.parked is not None:
                 self._link.tell("model.unparked", about)
             if now.slow is not None and (old.slow is None or old.slow.pause.at != now.slow.pause.at):

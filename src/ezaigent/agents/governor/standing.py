@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ezaigent.agents.governor.state import AccountState, ModelState
+from ezaigent.agents.governor.state import AccountState, ModelState, Parked
+from ezaigent.agents.ports import Blocked
 from ezaigent.agents.provider_failure import Kind, ProviderFailure
 
 
@@ -37,6 +38,8 @@ class Closed:
     """Until somebody may find out."""
     final: bool
     """Whether waiting is no answer: nobody knows that it helps."""
+    account: str | None = None
+    """The parked account of which somebody may find out first; None: it is the model that is left alone."""
 
 
 def standing(state: ModelState, accounts: Sequence[str], now: float) -> Go | Pause | Closed:
@@ -46,9 +49,21 @@ def standing(state: ModelState, accounts: Sequence[str], now: float) -> Go | Pau
         return _among(state, accounts, now)
     left = breaker.span.left(now) or (0.0 if breaker.probe is None else min(5.0, breaker.probe.left(now)))
     if left > 0:
-        return _closed("overload", f"left alone after {breaker.failures} failures: {breaker.reason}", left)
+        text = f"left alone after {breaker.failures} failures: {breaker.reason}"
+        return Closed(ProviderFailure("overload", text, retry_after=left), left, final=False)
     found = _among(state, accounts, now)
     return Go(found.accounts[:1], probe=True) if isinstance(found, Go) else found
+
+
+def blocked(state: ModelState, accounts: Sequence[str], now: float) -> Blocked | None:
+    """Return why the model is parked, with all its accounts; None where it is not."""
+    found = standing(state, accounts, now)
+    name = found.probed if isinstance(found, Go) else found.account if isinstance(found, Closed) else None
+    parked = None if name is None else state.account(name).parked
+    if parked is None:
+        return None
+    trial, left = isinstance(found, Go), parked.span.left(now)
+    return Blocked(_why(parked), now + left if left > 0 and not trial else None, trial)
 
 
 def _among(state: ModelState, accounts: Sequence[str], now: float) -> Go | Pause | Closed:
@@ -74,8 +89,12 @@ def _among(state: ModelState, accounts: Sequence[str], now: float) -> Go | Pause
     why = state.account(name).parked
     assert why is not None
     kind: Kind = "billing" if why.kind == "billing" else "quota"
-    text = f"parked ({why.kind}): {why.reason}; asked again in {_spoken(left)}"
-    return _closed(kind, text, left, final=True)
+    then = f"asked again in {_spoken(left)}" if why.span.left(now) > 0 else "somebody is asking again"
+    return Closed(ProviderFailure(kind, f"{_why(why)}; {then}"), left, final=True, account=name)
+
+
+def _why(parked: Parked) -> str:
+    return f"parked ({parked.kind}): {parked.reason}"
 
 
 def _parked_left(kept: AccountState, now: float) -> float:
@@ -83,10 +102,6 @@ def _parked_left(kept: AccountState, now: float) -> float:
     if parked is None:
         return 0.0
     return parked.span.left(now) or (0.0 if parked.probe is None else parked.probe.left(now))
-
-
-def _closed(kind: Kind, text: str, seconds: float, *, final: bool = False) -> Closed:
-    return Closed(ProviderFailure(kind, text, retry_after=None if final else seconds), seconds, final)
 
 
 def _spoken(seconds: float) -> str:

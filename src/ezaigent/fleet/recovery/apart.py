@@ -11,13 +11,13 @@ import asyncio
 import contextlib
 import signal
 from asyncio.subprocess import DEVNULL, PIPE, Process
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 import orjson
 import structlog
 
-from ezaigent.agents import Controls
+from ezaigent.agents import Blocked, Controls
 from ezaigent.core.errors import Cancelled, ControlSignal, Drained, StaleFence
 from ezaigent.fleet.conduct import Conductor
 from ezaigent.fleet.recovery.ladder import Elsewhere
@@ -47,6 +47,14 @@ class Apart:
     def elsewhere(self) -> Elsewhere:
         """Tasks that this worker leaves to the others for a while."""
         return self._conductor.elsewhere
+
+    def blocked(self, profile: str) -> Blocked | None:
+        """See ``Conductor.blocked``."""
+        return self._conductor.blocked(profile)
+
+    def hear(self, kind: str, data: Mapping[str, Any]) -> None:
+        """See ``Conductor.hear``: what a process for one task found out comes back this way, too."""
+        self._conductor.hear(kind, data)
 
     async def conduct(self, claim: Claim, controls: Controls) -> None:
         """Run ``claim`` to its end, as ``Conductor.conduct``."""

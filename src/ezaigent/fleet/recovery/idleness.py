@@ -48,14 +48,21 @@ class Overlooked:
 
 
 def overlooked(
-    conn: Connection, worker: str, *, general: Collection[str], left_alone: Collection[str], after: float
+    conn: Connection,
+    worker: str,
+    *,
+    general: Collection[str],
+    left_alone: Collection[str],
+    after: float,
+    parked: Collection[str] = (),
 ) -> Overlooked | None:
     """Return a task that has waited ``after`` seconds or more for one of the idle agents of ``worker``.
 
-    ``general`` are the profiles that take tasks of no profile; tasks ``left_alone`` are not for this worker now.
+    ``general`` are the profiles that take tasks of no profile; tasks ``left_alone`` are not for this worker now, and
+    agents of the profiles ``parked`` are right to take none.
     """
     held = pauses(conn)
-    idle = {profile: agent for agent, profile in _idle.all(conn, worker) if agent not in held}
+    idle = {profile: agent for agent, profile in _idle.all(conn, worker) if agent not in held and profile not in parked}
     if not idle:
         return None
     able = dict(idle)
@@ -103,6 +110,7 @@ async def watch_claims(
     *,
     general: Collection[str],
     left_alone: Callable[[], Collection[str]],
+    parked: Callable[[], Collection[str]],
     claims: Callable[[], int],
     last: str,
     act: Callable[[str], Awaitable[None]],
@@ -116,7 +124,9 @@ async def watch_claims(
     while True:
         await asyncio.sleep(period)
         found = await db.read(
-            lambda conn: overlooked(conn, worker, general=general, left_alone=left_alone(), after=settings.idle)
+            lambda conn: overlooked(
+                conn, worker, general=general, left_alone=left_alone(), after=settings.idle, parked=parked()
+            )
         )
         now = time.monotonic()
         action = watch.look(found, claims(), now - looked)
