@@ -56,7 +56,7 @@ async def test_a_webhook_is_added_over_http_and_told_what_happens(tmp_path: Path
             assert made["secret"] not in shown.text
             assert shown.json()["items"][0]["id"] == made["id"]
             assert (await client.post(f"{place}/retry", json={})).json() == {"deliveries": 0}
-            changed = await client.patch(place, json={"enabled": False})
+            changed = await client.patch(place, json={"enabled": False}, headers={"If-Match": answer.headers["etag"]})
             assert changed.json()["enabled"] is False
             assert (await client.delete(place)).status_code == 204
             assert (await client.get(place)).status_code == 404

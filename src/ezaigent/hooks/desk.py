@@ -72,8 +72,12 @@ class Webhooks:
         kinds: Sequence[str] | None = None,
         enabled: bool | None = None,
         by: str,
+        seen: Webhook | None = None,
     ) -> Webhook:
-        """Change what is given. One that is switched on again gets what happens from then on. Raises as ``add``."""
+        """Change what is given. One that is switched on again gets what happens from then on.
+
+        Raises as ``add``, and ``ConflictError`` where the target is no longer set as the one that was ``seen``.
+        """
         wanted(kinds or ())
         if url is not None:
             await check_target(url, self._inside, resolver=self._resolver)
@@ -81,6 +85,8 @@ class Webhooks:
 
         def change(conn: Connection) -> Webhook:
             before = _named(conn, key)
+            if seen is not None and before.chosen != seen.chosen:
+                raise ConflictError(f"webhook {before.id} has changed meanwhile; look at it again")
             after = before.model_copy(
                 update={
                     "url": before.url if url is None else url,

@@ -34,6 +34,11 @@ class Webhook(_View):
     error: str = ""
     """Why the last attempt failed; empty after one that did not."""
 
+    @property
+    def chosen(self) -> tuple[str, str, tuple[str, ...], bool]:
+        """What people choose of it, without what becomes of its deliveries."""
+        return self.id, self.url, self.kinds, self.enabled
+
 
 class Delivery(_View):
     """One event on its way to one target."""

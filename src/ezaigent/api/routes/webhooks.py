@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import hashlib
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Query, Response
+from fastapi import APIRouter, Header, Path, Query, Response
 from pydantic import Field
 
 from ezaigent.api.access import Access
 from ezaigent.api.backstage import Caller, On
 from ezaigent.api.gate import needs
 from ezaigent.api.models import Given, Listing, Shown, Text
-from ezaigent.api.problems import documented
+from ezaigent.api.problems import NO_PRECONDITION, STALE, Refusal, documented
 from ezaigent.hooks import Delivery, DeliveryState, Trial, Webhook
 
 router = APIRouter(prefix="/api/v1/webhooks", tags=["webhooks"], responses=documented())
@@ -21,7 +22,12 @@ Key = Annotated[str, Path(description="Id of the webhook.", pattern=_ID)]
 Url = Annotated[Text, Field(min_length=1, max_length=2048)]
 Kinds = Annotated[list[Annotated[Text, Field(min_length=1, max_length=100)]], Field(max_length=100)]
 
+IfMatch = Annotated[str | None, Header(description="The ETag that the change was made for; * for any.")]
+
 _ADMIN = needs(Access.ADMIN)
+_ETAG: dict[str, Any] = {
+    "ETag": {"description": "Version of what can be changed: url, kinds, enabled.", "schema": {"type": "string"}}
+}
 
 
 class NewWebhook(Given):
@@ -80,24 +86,57 @@ async def list_webhooks(on: On) -> WebhookList:
     return WebhookList(items=await on.webhooks.all())
 
 
-@router.post("", operation_id="add_webhook", status_code=201, openapi_extra=_ADMIN)
+@router.post(
+    "",
+    operation_id="add_webhook",
+    status_code=201,
+    openapi_extra=_ADMIN,
+    responses={
+        201: {
+            "description": "Added.",
+            "headers": {"Location": {"description": "Where it is.", "schema": {"type": "string"}}, **_ETAG},
+        }
+    },
+)
 async def add_webhook(given: NewWebhook, on: On, caller: Caller, response: Response) -> CreatedWebhook:
     """Add a target; its secret is shown this once."""
     made, secret = await on.webhooks.add(given.url, kinds=given.kinds, enabled=given.enabled, by=caller.name)
     response.headers["Location"] = f"/api/v1/webhooks/{made.id}"
-    return CreatedWebhook(**made.model_dump(), secret=secret)
+    return CreatedWebhook(**_shown(made, response).model_dump(), secret=secret)
 
 
-@router.get("/{key}", operation_id="get_webhook", openapi_extra=_ADMIN)
-async def get_webhook(key: Key, on: On) -> Webhook:
+@router.get(
+    "/{key}",
+    operation_id="get_webhook",
+    openapi_extra=_ADMIN,
+    responses={200: {"description": "The target.", "headers": _ETAG}},
+)
+async def get_webhook(key: Key, on: On, response: Response) -> Webhook:
     """Return a target."""
-    return await on.webhooks.get(key)
+    return _shown(await on.webhooks.get(key), response)
 
 
-@router.patch("/{key}", operation_id="change_webhook", openapi_extra=_ADMIN)
-async def change_webhook(key: Key, given: WebhookChange, on: On, caller: Caller) -> Webhook:
+@router.patch(
+    "/{key}",
+    operation_id="change_webhook",
+    openapi_extra=_ADMIN,
+    responses={**documented(STALE, NO_PRECONDITION), 200: {"description": "The target.", "headers": _ETAG}},
+)
+async def change_webhook(  # noqa: PLR0917 - FastAPI reads parameters as they are
+    key: Key, given: WebhookChange, on: On, caller: Caller, response: Response, if_match: IfMatch = None
+) -> Webhook:
     """Change a target, or switch it on or off."""
-    return await on.webhooks.change(key, url=given.url, kinds=given.kinds, enabled=given.enabled, by=caller.name)
+    if if_match is None:
+        raise Refusal(NO_PRECONDITION, "send If-Match with the ETag of the webhook that you have seen")
+    seen = None
+    if if_match.strip() != "*":
+        seen = await on.webhooks.get(key)
+        if _etag(seen) not in if_match:
+            raise Refusal(STALE, f"webhook {seen.id} has changed meanwhile; get it again")
+    changed = await on.webhooks.change(
+        key, url=given.url, kinds=given.kinds, enabled=given.enabled, by=caller.name, seen=seen
+    )
+    return _shown(changed, response)
 
 
 @router.delete("/{key}", operation_id="remove_webhook", status_code=204, openapi_extra=_ADMIN)
@@ -129,3 +168,12 @@ async def list_deliveries(
 async def retry_deliveries(key: Key, given: Again, on: On) -> Resent:
     """Send again what failed, from now on with fresh attempts."""
     return Resent(deliveries=await on.webhooks.retry(key, given.delivery))
+
+
+def _etag(target: Webhook) -> str:
+    return f'"{hashlib.sha256(repr(target.chosen).encode()).hexdigest()[:20]}"'
+
+
+def _shown(target: Webhook, response: Response) -> Webhook:
+    response.headers["ETag"] = _etag(target)
+    return target
