@@ -20,7 +20,7 @@ from ezaigent.push.handing import Handed, hand
 from ezaigent.push.keys import push_key
 from ezaigent.push.models import Browser
 from ezaigent.push.sender import OFFICE
-from ezaigent.store import Connection, Database, EventLog, Sql
+from ezaigent.store import Connection, Database, EventLog, Sql, emit
 
 COMMIT = "c" * 40
 
@@ -78,6 +78,28 @@ async def test_each_browser_is_told_what_it_chose(db: Database, desk: Notificati
     )
     assert "sk-hush" not in str([one.note for one in service.got])
     assert next(note for note in service.notes("all") if note["kind"] == "budget")["body"].endswith("(cap 1.50 USD)")
+
+
+async def test_an_empty_quota_or_purse_is_told_without_a_word_of_the_model(
+    db: Database, desk: Notifications, service: PushService
+) -> None:
+    await subscribed(desk, service, "ada", "phone", "budget")
+    about = {"provider": "openai", "model": "gpt-hush", "account": "k-hush", "reason": "sk-hush"}
+    async with sending(db):
+        await office_held(db)
+        for kind, until_ in (("quota", 1_800_000_000), ("billing", None), ("auth", None)):
+            data = {**about, "kind": kind, "until": until_}
+            await db.write(lambda conn, data=data: emit(conn, "model.parked", data=data))
+            await db.write(lambda conn, data=data: emit(conn, "model.still_parked", data=data))
+        await service.until(lambda: len(service.notes("phone")) >= 3)
+    notes = service.notes("phone")
+    assert sorted(note["body"] for note in notes) == [
+        "A provider refuses a key",
+        "A provider's account has no money",
+        "A provider's quota is used up; it is asked again at 2027-01-15 08:00 UTC",
+    ]
+    assert {(note["title"], note["url"], note["task"]) for note in notes} == {("Quota or money used up", "/#/", None)}
+    assert "hush" not in str(notes)
 
 
 async def test_many_at_a_time_are_one_that_counts_them(db: Database, desk: Notifications, service: PushService) -> None:

@@ -16,10 +16,10 @@ _ended = Sql("UPDATE tasks SET finished_at = $1")
 SUBMITTED = "waits until 2100-01-01 00:00:00 UTC (in "
 
 
-async def worker(desk: Desk, *agents: str, silent: float = 0.0) -> None:
+async def worker(desk: Desk, *agents: str, silent: float = 0.0, **more: Any) -> None:
     """Enter a worker that was heard of so many seconds ago."""
     seen = time.time() - silent
-    row = (f"w-{agents[0]}", "host", 1, "0", seen, seen, orjson.dumps({"agents": agents}).decode())
+    row = (f"w-{agents[0]}", "host", 1, "0", seen, seen, orjson.dumps({"agents": agents, **more}).decode())
     await desk.db.write(lambda conn: _enter(conn, [row]))
 
 
@@ -64,6 +64,24 @@ async def test_queued_while_every_agent_is_paused(desk: Desk) -> None:
     for agent in ("gpt-2", "gpt-3"):
         await desk.queue.pause(agent, by="ann")
     assert "but all 3 of them are paused" in await why(desk, task)
+
+
+async def test_queued_while_quota_and_money_are_used_up(desk: Desk) -> None:
+    at = time.time() + 605
+    spent = {"claude": {"reason": "parked (quota): the day is full", "until": at}}
+    await worker(desk, "claude-1", "claude-2", parked=spent)
+    task, named = await desk.task(), await desk.task(profile="claude")
+    when = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(at))
+    said = f"parked (quota): the day is full; asked again at {when} (in 10 min)"
+    assert await why(desk, named) == (f"is queued for an agent of profile 'claude', but all 2 of them are {said}")
+    await worker(desk, "gpt-1", parked={"gpt": {"reason": "parked (billing): no money", "until": None}})
+    assert (await why(desk, task)).endswith(
+        "all 3 of them are parked (billing): no money; one of them finds out now whether that is still so"
+    )
+    await desk.queue.pause("gpt-1", by="ann")
+    assert "all 2 of them are parked (quota)" in await why(desk, task)
+    await worker(desk, "mistral-1")
+    assert (await why(desk, task)).endswith(f"0 of 3 agents are busy, 1 paused, 2 {said}")
 
 
 async def test_waiting_for_its_time(desk: Desk) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import orjson
@@ -16,6 +17,7 @@ _SORTS: Final[dict[str, tuple[NoteKind, str]]] = {
     "task.blocked": ("approvals", "Needs your answer"),
     "task.failed": ("failures", "Task failed"),
     "run.budget": ("budget", "Budget reached"),
+    "model.parked": ("budget", "Quota or money used up"),
 }
 KINDS: Final = tuple(_SORTS)
 """Kinds of events that people are told."""
@@ -24,7 +26,7 @@ MANY: Final = 3
 _SUMMARIES: Final[dict[NoteKind, tuple[str, str]]] = {
     "approvals": ("tasks wait for you", "/#/tasks?state=review,blocked"),
     "failures": ("tasks failed", "/#/tasks?state=failed"),
-    "budget": ("budgets were reached", "/#/costs"),
+    "budget": ("budgets or quotas were used up", "/#/costs"),
 }
 _TITLE: Final = 120
 """Characters of a task's title that are shown."""
@@ -74,9 +76,9 @@ def note_of(event: Event, titles: Mapping[str, str]) -> Note | None:
     return Note(
         kind=kind,
         title=words,
-        body=title + _spent(event.data) if kind == "budget" else title,
+        body=_parked(event.data) if event.kind == "model.parked" else title + _spent(event.data),
         tag=f"{kind} {task or 'fleet'}",
-        url=f"/#/tasks/{task}" if task else "/#/costs",
+        url=f"/#/tasks/{task}" if task else "/#/costs" if event.kind == "run.budget" else "/#/",
         task=task,
         commit=str(event.data["commit"]) if event.kind == "task.review" and event.data.get("commit") else None,
         at=event.at,
@@ -94,6 +96,15 @@ def grouped(notes: Sequence[Note]) -> list[Note]:
             some = [Note(kind=kind, title=f"{len(some)} {words}", body=body, tag=f"{kind} many", url=url, at=at)]
         found += some
     return found
+
+
+def _parked(data: Mapping[str, Any]) -> str:
+    what = {"quota": "A provider's quota is used up", "billing": "A provider's account has no money"}
+    words = what.get(str(data.get("kind")), "A provider refuses a key")
+    until = data.get("until")
+    if not isinstance(until, int | float):
+        return words
+    return f"{words}; it is asked again at {datetime.fromtimestamp(until, UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def _spent(data: Mapping[str, Any]) -> str:

@@ -19,7 +19,7 @@ from ezaigent.fleet.scaler.facts import Facts, RunEnd, finishes
 from ezaigent.fleet.scaler.memory import Memory, Used
 from ezaigent.fleet.scaler.pools import PoolFacts
 from ezaigent.fleet.scaler.queries import Look
-from ezaigent.fleet.scaler.snapshot import View, view
+from ezaigent.fleet.scaler.snapshot import FINDING_OUT, View, view
 from ezaigent.fleet.scaling import Finish, Leaving, Orders, PolicyState, PoolSnapshot, PoolState, Seat, Start, decide
 from ezaigent.fleet.seats import Seat as Row
 from ezaigent.tasks import Pauses
@@ -192,7 +192,12 @@ def test_a_pool_whose_models_are_all_parked_keeps_one_agent_to_find_out() -> Non
     again = event("model.unparked", provider="a", model="x", account="two")
     assert pool(seen(look(), told(again), both.memory, catalog=TWO)).ceilings.provider is None
     later = seen(replace(look(), at=NOW + 61), None, made.memory, catalog=TWO)
-    assert pool(later, "gpt").ceilings.provider is None, "the time is over"
+    assert pool(later, "gpt").ceilings.provider == 1, "the time is over, and one agent finds out"
+    still = event("model.still_parked", provider="b", model="y", account="one", until=NOW + 600)
+    longer = seen(replace(look(), at=NOW + 599), told(still), later.memory, catalog=TWO)
+    assert pool(longer, "gpt").ceilings.provider == 1
+    quiet = seen(replace(look(), at=NOW + 60 + FINDING_OUT), None, made.memory, catalog=TWO)
+    assert pool(quiet, "gpt").ceilings.provider is None, "nobody wanted to know"
 
 
 def test_the_share_of_limited_calls_in_the_last_minute() -> None:

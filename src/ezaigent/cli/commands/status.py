@@ -64,10 +64,13 @@ def status(as_json: Json = False) -> None:
             }
         )
         return
+    parked = {view.profile: view.parked for view in agents if view.parked is not None}
     counts = [f"{count} {state.value}" for state, count in stats.states.items() if count]
     out.print(f"[bold]tasks[/]   {', '.join(counts) or 'none yet'}")
     unknown = f" + {today.unknown_calls} calls of unknown price" if today.unknown_calls else ""
     out.print(f"[bold]today[/]   {format_usd(today.cost_nusd)}{unknown}, {today.calls} model calls")
+    for profile, why in sorted(parked.items()):
+        out.print(f"[bold red]parked[/]  {safe(profile)}: {safe(why)}")
     if agents:
         out.print("[bold]agents[/]", agent_table(agents), sep="\n")
     else:

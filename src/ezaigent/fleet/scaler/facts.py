@@ -30,6 +30,7 @@ _LOOKED_AT: Final = frozenset(
         "run.provider_error",
         "model.waiting",
         "model.parked",
+        "model.still_parked",
         "model.unparked",
         "model.limits",
         "launcher.failed",
@@ -101,7 +102,7 @@ class Facts:
             self.limits.setdefault(model, {})[account] = {
                 meter: (float(units), float(seconds)) for meter, (units, seconds) in told.items()
             }
-        elif event.kind == "model.parked":
+        elif event.kind in ("model.parked", "model.still_parked"):
             self.parked.setdefault(model, {})[account] = data.get("until")
             self.unparked.discard((model, account))
         elif event.kind == "model.unparked":

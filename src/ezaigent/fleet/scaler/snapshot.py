@@ -22,6 +22,8 @@ GAP: Final = 60.0
 MINUTE: Final = int(60 / SLICE)
 _DATED: Final = re.compile(r"[-@]\d[\d-]*")
 """What a provider's answer adds to the name of the model that was asked for: its date."""
+FINDING_OUT: Final = 120.0
+"""Seconds after the end of a park in which one call finds out for all; more agents would only wait for it."""
 MOST_SECONDS: Final = 120.0
 """A quota that takes longer to come back says little about what may be used in a minute."""
 
@@ -179,7 +181,7 @@ def _most(name: str, own: PoolScaling, catalog: Catalog, parked: Mapping[str, Ma
 
 
 def _parked(memory: Memory, facts: Facts, at: float) -> dict[str, dict[str, float | None]]:
-    """Return the accounts that nobody may ask now, by model."""
+    """Return the accounts that nobody may ask now, or of which one call finds out, by model."""
     merged: dict[str, dict[str, float | None]] = {
         model: dict(accounts) for model, accounts in memory.parked.items() if accounts
     }
@@ -190,12 +192,12 @@ def _parked(memory: Memory, facts: Facts, at: float) -> dict[str, dict[str, floa
     return {
         model: left
         for model, accounts in merged.items()
-        if (left := {name: until for name, until in accounts.items() if until is None or until > at})
+        if (left := {name: until for name, until in accounts.items() if until is None or until + FINDING_OUT > at})
     }
 
 
 def _shut(pool: str, catalog: Catalog, parked: Mapping[str, Mapping[str, float | None]]) -> bool:
-    """Say whether none of the models of a pool may be asked."""
+    """Say whether none of the models of a pool may be asked: its agents take no task until one finds that it may."""
     models = catalog.pools[pool].models
     return bool(models) and all(
         len(parked.get(model, {})) >= catalog.accounts.get(model.partition(":")[0], 1) for model in models
