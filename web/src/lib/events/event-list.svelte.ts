@@ -2,7 +2,7 @@ import { body, http, Problem } from '$lib/api/client';
 import type { FleetEvent } from '$lib/api/types';
 import { live } from '$lib/live/live.svelte';
 import type { Freshness } from '$lib/live/resource.svelte';
-import { keep, kept } from '$lib/offline/snapshots';
+import { keep, kept, remembered, type Snapshot } from '$lib/offline/snapshots';
 
 const PAGE = 200;
 const LOOKS = 10; // pages without a hit that are read before the person is asked whether to go on
@@ -26,6 +26,7 @@ export class EventList implements Freshness {
   /** Whether there is something older, up to where it was not looked yet. */
   more = $state(false);
   reading = $state(false);
+  recalled = $state(false);
   held = $state(false);
   /** New ones that came while it was held still; Infinity for more than a page of them. */
   missed = $state(0);
@@ -37,6 +38,8 @@ export class EventList implements Freshness {
 
   constructor(wanted: Wanted) {
     this.#wanted = wanted;
+    const before = remembered<readonly FleetEvent[]>(this.#name);
+    if (before !== null) this.#bring(before);
   }
 
   attach(): () => void {
@@ -118,7 +121,7 @@ export class EventList implements Freshness {
     const [newest, oldest] = [head[0]?.seq ?? 0, head.at(-1)?.seq ?? Infinity];
     const have = this.value ?? [];
     const before = have[0]?.seq ?? 0; // above the newest one: another log
-    if (oldest <= before && before <= newest) this.value = joined(head, have);
+    if (!this.recalled && oldest <= before && before <= newest) this.value = joined(head, have);
     else {
       this.value = head;
       this.#goOn(next);
@@ -129,7 +132,7 @@ export class EventList implements Freshness {
   #take(events: readonly FleetEvent[]): void {
     const mine = events.filter((event) => this.#wants(event)).toReversed();
     this.#meanwhile?.push(...mine);
-    if (this.value === null) return;
+    if (this.value === null || this.recalled) return; // between those and these some may be missing
     if (this.held) this.#count(mine, false);
     else if (mine.length > 0) {
       const all = joined(mine, this.value);
@@ -161,6 +164,7 @@ export class EventList implements Freshness {
   }
 
   #fresh(): void {
+    this.recalled = false;
     this.asOf = Date.now() / 1000;
     this.error = null;
     keep(this.#name, this.value?.slice(0, PAGE), this.asOf);
@@ -170,13 +174,15 @@ export class EventList implements Freshness {
     const problem = error instanceof Problem ? error : new Problem(-1, 'Error', String(error));
     if (problem.away && this.value === null) {
       const snapshot = await kept<readonly FleetEvent[]>(this.#name);
-      if (snapshot !== null) {
-        this.value = snapshot.value;
-        this.asOf = snapshot.at;
-        this.#goOn(snapshot.value.at(-1)?.seq ?? null);
-      }
+      if (snapshot !== null) this.#bring(snapshot);
     }
     this.error = problem;
+  }
+
+  #bring(snapshot: Snapshot<readonly FleetEvent[]>): void {
+    this.value = snapshot.value;
+    this.asOf = snapshot.at;
+    this.recalled = true;
   }
 
   get #name(): string {

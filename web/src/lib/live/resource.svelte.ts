@@ -1,11 +1,11 @@
 import type { FleetEvent } from '$lib/api/types';
 import { Problem } from '$lib/api/client';
 import { nextFrame } from '$lib/idle';
-import { keep, kept } from '$lib/offline/snapshots';
+import { keep, kept, remembered, type Snapshot } from '$lib/offline/snapshots';
 import { live } from './live.svelte';
 
 interface Options<T> {
-  /** Name under which the value is kept in this browser, and shown, dated, while the server cannot be reached. */
+  /** Name under which the value is kept in this browser, and shown, dated, until it was read anew. */
   keep?: string;
   /** Bring a value up to date by events, at once. Must bear to see an event again. */
   reduce?: (value: T, events: readonly FleetEvent[]) => T;
@@ -21,6 +21,8 @@ interface Options<T> {
 export interface Freshness {
   readonly asOf: number | null;
   readonly error: Problem | null;
+  /** Whether it is what was there before, and was not read anew yet. */
+  readonly recalled: boolean;
 }
 
 /** Something read from the server and kept true by events: a snapshot, then deltas. */
@@ -30,6 +32,7 @@ export class Resource<T> implements Freshness {
   asOf = $state<number | null>(null);
   error = $state<Problem | null>(null);
   loading = $state(false);
+  recalled = $state(false);
 
   #load: () => Promise<T>;
   #options: Options<T>;
@@ -43,6 +46,8 @@ export class Resource<T> implements Freshness {
   constructor(load: () => Promise<T>, options: Options<T> = {}) {
     this.#load = load;
     this.#options = options;
+    const before = options.keep === undefined ? null : remembered<T>(options.keep);
+    if (before !== null) this.#bring(before);
   }
 
   /** Keep the value true until the returned function is called: `$effect(() => resource.attach())`. */
@@ -88,6 +93,7 @@ export class Resource<T> implements Freshness {
         const { reduce } = this.#options;
         this.#ahead = null;
         this.value = reduce && this.#meanwhile.length > 0 ? reduce(value, this.#meanwhile) : value;
+        this.recalled = false;
         this.#fresh();
         this.error = null;
       } while (this.#again);
@@ -106,7 +112,7 @@ export class Resource<T> implements Freshness {
     if (this.#ahead === null) return;
     this.value = this.#ahead;
     this.#ahead = null;
-    if (this.asOf !== null) this.#fresh();
+    if (this.asOf !== null && !this.recalled) this.#fresh();
   }
 
   #fresh(): void {
@@ -116,9 +122,13 @@ export class Resource<T> implements Freshness {
 
   async #recall(): Promise<void> {
     const snapshot = this.#options.keep === undefined ? null : await kept<T>(this.#options.keep);
-    if (snapshot === null || this.value !== null) return;
+    if (snapshot !== null && this.value === null) this.#bring(snapshot);
+  }
+
+  #bring(snapshot: Snapshot<T>): void {
     this.value = snapshot.value;
     this.asOf = snapshot.at;
+    this.recalled = true;
   }
 
   #take(events: readonly FleetEvent[]): void {
@@ -129,7 +139,7 @@ export class Resource<T> implements Freshness {
     if (next !== present) {
       if (this.#ahead === null) nextFrame(() => this.show());
       this.#ahead = next;
-    } else if (present !== null && this.asOf !== null) this.#fresh();
+    } else if (present !== null && this.asOf !== null && !this.recalled) this.#fresh();
     if (wants && events.some(wants)) this.invalidate();
   }
 }

@@ -45,7 +45,7 @@ export class TaskList {
 
   async #head(): Promise<readonly TaskItem[]> {
     const page = await this.#page(null);
-    const have = this.resource.value;
+    const have = this.resource.recalled ? null : this.resource.value; // older ones are read from where these end
     const oldest = page.items.at(-1)?.id;
     if (have === null || !page.next || oldest === undefined) {
       this.#goOn(page.next ?? null);

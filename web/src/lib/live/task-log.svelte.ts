@@ -1,17 +1,34 @@
 import { body, http } from '$lib/api/client';
 import type { FleetEvent, LogPage } from '$lib/api/types';
+import { remember, remembered } from '$lib/offline/snapshots';
 import { live } from './live.svelte';
+
+const MOST = 2_000; // events of a log that are at hand for who comes back to it
 
 /** What happened to one task, oldest first: read once, then followed. */
 export class TaskLog {
   events = $state.raw<readonly FleetEvent[]>([]);
   error = $state<string | null>(null);
   ready = $state(false);
+  /** Seconds since 1970 when it was last whole, while it is what was there before; null once it is read anew. */
+  recalled = $state<number | null>(null);
   #id: string;
+  /** Number of the last event up to which none is missing. */
+  #whole = 0;
   #reading: Promise<void> | null = null;
 
   constructor(id: string) {
     this.#id = id;
+    const before = remembered<readonly FleetEvent[]>(this.#name);
+    if (before === null) return;
+    this.events = before.value;
+    this.#whole = before.value.at(-1)?.seq ?? 0;
+    this.ready = true;
+    this.recalled = before.at;
+  }
+
+  get #name(): string {
+    return `log ${this.#id}`;
   }
 
   attach(): () => void {
@@ -38,8 +55,8 @@ export class TaskLog {
 
   async #pages(): Promise<void> {
     try {
-      // From the start the first time; later from the last event that was read, for what came while nobody listened.
-      let after: number | null = this.ready ? (this.events.at(-1)?.seq ?? 0) : 0;
+      // From the start the first time; later from where it was last whole, for what came while nobody listened.
+      let after: number | null = this.#whole;
       while (after !== null) {
         const path = { task_id: this.#id };
         const page: LogPage = await body(
@@ -48,8 +65,11 @@ export class TaskLog {
         this.#add(page.items);
         after = page.next ?? null;
       }
+      this.#whole = this.events.at(-1)?.seq ?? 0;
       this.ready = true;
+      this.recalled = null;
       this.error = null;
+      if (this.events.length <= MOST) remember(this.#name, this.events, Date.now() / 1000);
     } catch (error) {
       this.error = error instanceof Error ? error.message : String(error);
     }

@@ -18,15 +18,18 @@ export interface Snapshot<T> {
 /** Under which name the person is kept; it goes only when they sign out. */
 export const PERSON = 'session';
 const MOST = 60;
+const RECENT = 24; // things of which the newest value stays at hand while the page is open
 const EVERY = 5_000; // milliseconds between two writings of the same thing
 const LATEST = 1_000; // milliseconds after which a writing waits no longer for the browser to be idle
 
 /** Whose they are; nobody's are neither kept nor shown. */
 let owner: string | null = null;
 const written = new Map<string, number>();
+const atHand = new Map<string, Kept>();
 
 /** Keep and show what this person sees, and forget what another one saw. */
 export async function keepFor(name: string): Promise<void> {
+  if (owner !== name) atHand.clear();
   owner = name;
   const all = (await within('kept', 'readonly', (kept) => kept.getAll())) as Kept[];
   for (const one of all) if (one.owner !== name) await within('kept', 'readwrite', (kept) => kept.delete(one.id));
@@ -36,11 +39,28 @@ export async function keepFor(name: string): Promise<void> {
 export async function forgetSnapshots(): Promise<void> {
   owner = null;
   written.clear();
+  atHand.clear();
   await within('kept', 'readwrite', (kept) => kept.clear());
+}
+
+/** Have what was read at hand until the page is closed, for who comes back to it. */
+export function remember(id: string, value: unknown, at: number): void {
+  if (owner === null) return;
+  atHand.delete(id);
+  atHand.set(id, { id, at, owner, value });
+  const oldest = atHand.size > RECENT ? atHand.keys().next().value : undefined;
+  if (oldest !== undefined) atHand.delete(oldest);
+}
+
+/** Return what is at hand; null for nothing. */
+export function remembered<T>(id: string): Snapshot<T> | null {
+  const found = atHand.get(id);
+  return found !== undefined && found.owner === owner ? { at: found.at, value: found.value as T } : null;
 }
 
 /** Keep what was read; a loss is no harm, so it never fails. */
 export function keep(id: string, value: unknown, at: number): void {
+  remember(id, value, at);
   const now = Date.now();
   if (owner === null || now - (written.get(id) ?? -Infinity) < EVERY) return;
   written.set(id, now);
