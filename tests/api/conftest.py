@@ -19,6 +19,7 @@ import pytest
 from tests.services.unmeasured import unmeasured
 
 from ezaigent.api import Accounts, Server
+from ezaigent.api.throttle import SignIns
 from ezaigent.cli.demo import build
 from ezaigent.core.settings import ServerSettings, Settings
 from ezaigent.store import Database
@@ -153,3 +154,9 @@ async def served(tmp_path: Path) -> AsyncIterator[Inside]:
     """A server in this process on a home of its own."""
     async with inside(settings_for(tmp_path / "home", rate=100_000)) as started:
         yield started
+
+
+@pytest.fixture
+def timeless(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Servers that are started from now on forget no wrong password, however long the next request takes."""
+    monkeypatch.setattr("ezaigent.api.app.SignIns", lambda: SignIns(lambda: 0.0))

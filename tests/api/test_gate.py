@@ -182,6 +182,7 @@ async def test_the_database_holds_no_secret(served: Inside) -> None:
     assert b"$argon2id$" in stored
 
 
+@pytest.mark.usefixtures("timeless")
 async def test_wrong_passwords_are_slowed_down(served: Inside) -> None:
     await served.accounts.add_user("dora", PASSWORD, "viewer", by="test", address="test")
     async with served.stranger() as client:
@@ -196,6 +197,7 @@ async def test_wrong_passwords_are_slowed_down(served: Inside) -> None:
     assert [event.data["by"] for event in failed] == ["dora"] * 5 + ["nobody"]
 
 
+@pytest.mark.usefixtures("timeless")
 async def test_good_sign_ins_never_wait(served: Inside, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ezaigent.api.throttle._FREE", 1)  # ten wrong tries from one address, instead of fifty
     await served.accounts.add_user("emil", PASSWORD, "viewer", by="test", address="test")
