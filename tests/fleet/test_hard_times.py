@@ -112,7 +112,8 @@ async def test_a_store_that_another_program_keeps_locked_costs_no_lease(
 
 SHORT = {"EZAIGENT_QUEUE__LEASE": "4"}
 PAST = 7
-"""Seconds that are longer than one and a half of these leases."""
+"""Seconds that are longer than one and a half of these leases, after which workers are counted as lost. A store that is
+slow for 30 s, with the default leases of 30 s, is slow for one of them."""
 
 
 @pytest.fixture
