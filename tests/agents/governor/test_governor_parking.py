@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.agents.governed import CLAUDE, GPT, Worker, fleet, quiet, refused
@@ -16,7 +18,10 @@ from tests.services import until
 
 from ezaigent.agents import NativeRuntime
 from ezaigent.agents.governor import changes
-from ezaigent.core.errors import RunError
+from ezaigent.agents.governor.lane import WINDOW, Lane
+from ezaigent.agents.governor.permit import Pass
+from ezaigent.core.errors import ModelsParked, RunError
+from ezaigent.live import Drawn
 from ezaigent.testing import Fault, ModelServer
 
 WIRES = ("openai:gpt-test", "anthropic:claude-test", "google:gemini-test", "mistral:m-test", "deepseek:d-test")
@@ -109,6 +114,38 @@ async def test_one_call_finds_out_when_a_parked_model_answers_again(
         assert len(one.told("model.unparked") + other.told("model.unparked")) == 1
         assert len(one.told("model.still_parked") + other.told("model.still_parked")) == 1
         assert (await other.ask()).text == "Hello."
+
+
+@pytest.mark.parametrize("answers", [0, 30])
+async def test_no_request_leaves_after_the_first_that_found_the_purse_empty(
+    server: ModelServer, redis: str | None, monkeypatch: pytest.MonkeyPatch, answers: int
+) -> None:
+    """What is under way by then cannot be called back: a few on an account that nobody knows, more on a busy one."""
+    left: list[int] = []
+    begun, told = Counter[str](), Worker._told  # pyright: ignore[reportPrivateUsage]
+    count = Lane.begun
+
+    def counting(lane: Lane, permit: Pass, drawn: Drawn) -> None:
+        begun["calls"] += 1
+        count(lane, permit, drawn)
+
+    async def listening(worker: Worker, kind: str, data: Mapping[str, Any]) -> None:
+        if kind == "model.parked":
+            left.append(begun["calls"])
+        await told(worker, kind, data)
+
+    monkeypatch.setattr(Lane, "begun", counting)
+    monkeypatch.setattr(Worker, "_told", listening)
+    server.latency = 0.2
+    async with fleet(server, 2, redis=redis) as workers:
+        await asyncio.gather(*(workers[number % 2].ask() for number in range(answers)))
+        server.fail(Fault("billing", times=None))
+        asked = await asyncio.gather(*(workers[number % 2].ask() for number in range(100)), return_exceptions=True)
+        assert all(isinstance(one, ModelsParked) for one in asked)
+        await quiet(*workers)
+        [sent] = left
+        assert len(server.requests) <= sent, "known to all: nobody asks any more"
+        assert len(server.requests) - answers <= 2 * WINDOW + answers, "an answer opens the way for one more at a time"
 
 
 async def test_workers_without_a_common_bus_hear_of_a_park_by_its_events(server: ModelServer) -> None:
