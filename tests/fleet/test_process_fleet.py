@@ -60,7 +60,6 @@ async def test_child_processes_are_packed_replaced_when_they_die_and_stopped_in_
             assert second in workers_of(up.pid), "the other one goes on"
             (failed,) = await told(person, "launcher.failed")
             assert (failed["launcher"], failed["reason"], failed["failures"]) == ("process", "it ended", 1)
-            assert failed["ready"], "it had started well: growth is not held for it"
             assert failed["wait"] > 0
 
             drained = await asyncio.to_thread(ezaigent, "agents", "drain", "mechanic-2", "--json")
