@@ -354,7 +354,8 @@ class Settings(_Section):
     database_url: SecretStr | None = None
     """PostgreSQL as ``postgresql://…``; left out: one SQLite file in ``home``."""
     redis_url: SecretStr | None = None
-    """Redis as ``redis://``, ``rediss://`` or ``redis+sentinel://``; left out: inside the process."""
+    """Redis as ``redis://``, ``rediss://`` or ``redis+sentinel://``; left out: inside the process, so that several
+    worker processes each count providers' limits for themselves alone."""
     log_level: Literal["debug", "info", "warning", "error"] = "warning"
     """What is logged to standard error."""
     providers: dict[str, ProviderSettings] = {}
