@@ -11,7 +11,8 @@ from ezaigent.core.change import Change
 from ezaigent.core.errors import NotFoundError, UnavailableError
 from ezaigent.core.settings import QueueSettings
 from ezaigent.costs import CallRecord, Outcome, Totals, settle
-from ezaigent.fleet import Hosting, Peers, Roster, TaskView, WorkerInfo, liveness, profile_of, queries
+from ezaigent.fleet import Hosting, Peers, Roster, TaskView, WorkerInfo, liveness, profile_of, queries, seats
+from ezaigent.fleet.leader import LAUNCHING, Election
 from ezaigent.live import MemoryBus
 from ezaigent.store import Database, emit
 from ezaigent.tasks import NewTask, Slot, State, Task, TaskQueue
@@ -51,10 +52,11 @@ async def test_agents_get_the_lowest_free_names_and_show_what_they_do(tmp_path: 
             assert shown == [
                 ("claude-1", "active", task.id, "one"),
                 ("claude-2", "paused", None, "one"),
+                ("claude-3", "offline", None, "two"),
                 ("gpt-7", "offline", None, None),
-            ], "the agents of the worker whose lock is free are gone"
-            assert await roster.named("claude") == ["claude-1", "claude-2"]
-            assert await roster.named("all") == ["claude-1", "claude-2", "gpt-7"]
+            ], "of the worker whose lock is free nobody works"
+            assert await roster.named("claude") == ["claude-1", "claude-2", "claude-3"]
+            assert await roster.named("all") == ["claude-1", "claude-2", "claude-3", "gpt-7"]
 
         with liveness.hold(locks, "three"):
             assert (await worker(db, "three", locks, 1)).info.agents == ("claude-1",), "a dead worker's names are free"
@@ -74,11 +76,48 @@ async def test_each_worker_is_judged_by_the_lease_that_it_announced(db: Database
     await enter("patient", 600, 500)
     await enter("gone", 600, 1000)
     assert [one.id for one in await roster.workers()] == ["patient"]
-    assert [(view.name, view.worker) for view in await roster.agents()] == [("claude-2", "patient")]
+    views = await roster.agents()
+    assert [(view.name, view.worker) for view in views if view.status != "offline"] == [("claude-2", "patient")]
+    assert {view.worker: view.status for view in views if view.worker != "patient"} == {
+        "hasty": "offline",
+        "gone": "offline",
+    }
     assert await db.read(lambda conn: queries.silent(conn, queries.SILENCE)) == ["gone", "hasty"]
     every = ["gone", "hasty", "patient"]
     lost = await db.write(lambda conn: queries.lose(conn, every, "silent", by="me", leases=queries.SILENCE))
     assert sorted(lost) == ["gone", "hasty"]
+
+
+async def test_who_could_not_work_now_is_offline_until_somebody_could_have_it(db: Database) -> None:
+    queue, roster = TaskQueue(db, QueueSettings(lease=60)), Roster(db, None)
+    info = WorkerInfo(id="one", host="here", pid=1, version="1", sandbox="off", lease=60, hosts=("gpt",))
+    await db.write(lambda conn: queries.register(conn, info, {"claude": 1}))
+    await db.write(lambda conn: seats.ready(conn, "one", ["claude-1"]))
+    for profile in ("mistral", "gpt"):
+        await db.write(lambda conn, profile=profile: seats.order(conn, profile, 1))
+    task = await queue.submit(NewTask(prompt="Do it.", repo="/r"))
+    await queue.claim("one", [Slot(agent="claude-1", profile="claude")])
+    await queue.pause("gpt-1", by="me")
+
+    async def shown() -> dict[str, str]:
+        return {view.name: view.status for view in await roster.agents()}
+
+    assert await shown() == {"claude-1": "active", "mistral-1": "offline", "gpt-1": "paused"}
+    await queue.resume("gpt-1", by="me")
+    assert await shown() == {"claude-1": "active", "mistral-1": "offline", "gpt-1": "starting"}
+    term = await Election(db, LAUNCHING, "launcher", lease=600).campaign()
+    assert term is not None
+    assert (await shown())["mistral-1"] == "starting", "a worker is started for it"
+    await Election(db, LAUNCHING, "launcher", lease=600).resign(term)
+
+    await db.write(lambda conn: queries.seen(conn, "one", 61))
+    views = {view.name: view for view in await roster.agents()}
+    assert {view.status for view in views.values()} == {"offline"}, "its lease is as old as the word of its worker"
+    silent = views["claude-1"]
+    assert (silent.worker, silent.task_id, silent.sandbox) == ("one", task.id, "off")
+    assert silent.seen_at is not None
+    await db.write(lambda conn: queries.lose(conn, ["one"], "silent", by="me"))
+    assert await shown() == {"mistral-1": "offline", "gpt-1": "offline"}, "it was pinned to its worker"
 
 
 async def test_an_agent_is_shown_with_the_model_that_its_present_run_uses(db: Database) -> None:

@@ -23,7 +23,7 @@ class AgentFacts(BaseModel):
     name: str
     profile: str
     status: str
-    """``active`` only where a fresh heartbeat and a lease say so; else idle, paused, draining, offline."""
+    """``active`` only where a fresh heartbeat and a lease say so; else idle, starting, paused, draining, offline."""
     task_id: str | None = None
     title: str | None = None
     specialties: tuple[str, ...] = ()
@@ -46,7 +46,7 @@ class FleetDoor(Protocol):
     """The fleet, as the chat sees it. Every method may raise the errors of ``core.errors``."""
 
     async def agents(self) -> Sequence[AgentFacts]:
-        """Return the agents of live workers, and paused ones."""
+        """Return the agents that exist, and paused ones that do not; whose worker is silent is offline."""
         ...
 
     def profiles(self) -> Mapping[str, Sequence[str]]:

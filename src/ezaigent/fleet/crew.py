@@ -13,7 +13,7 @@ import structlog
 from ezaigent.core.errors import EzAigentError, UnavailableError
 from ezaigent.fleet import seats
 from ezaigent.fleet.launchers import Launcher
-from ezaigent.fleet.leader import LEASE, Election, Term, leader
+from ezaigent.fleet.leader import LAUNCHING, LEASE, Election, Term, leader
 from ezaigent.fleet.models import WorkerInfo
 from ezaigent.fleet.roster import Roster
 from ezaigent.fleet.seats import DRAINED, Seat
@@ -21,7 +21,7 @@ from ezaigent.store import Connection, Database, EventLog
 
 log = structlog.get_logger(__name__)
 
-OFFICE: Final = "launcher"
+OFFICE: Final = LAUNCHING
 PERIOD: Final = 1.0
 """Seconds between two looks."""
 _VACANT: Final = 3

@@ -19,6 +19,8 @@ from ezaigent.store import Connection, Database, Sql, emit, now
 
 log = structlog.get_logger(__name__)
 
+LAUNCHING: Final = "launcher"
+"""The office of who starts workers for agents that have none."""
 LEASE: Final = 6.0
 """Seconds after its last word before another one takes over: three missed renewals, and short against a start-up."""
 

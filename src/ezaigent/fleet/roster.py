@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from ezaigent.core.errors import NotFoundError
 from ezaigent.fleet import liveness, queries, seats
+from ezaigent.fleet.leader import LAUNCHING, leader
 from ezaigent.fleet.models import WorkerInfo
 from ezaigent.fleet.queries import Held
 from ezaigent.fleet.seats import Seat
-from ezaigent.store import Database
-from ezaigent.tasks import pauses
+from ezaigent.store import Connection, Database
+from ezaigent.tasks import Pauses, pauses
 
 Status = Literal["active", "idle", "paused", "offline", "starting", "draining"]
+_EVER: Final = 1e9
+"""Leases: as many as no worker is silent for."""
 
 
 class AgentView(BaseModel):
@@ -27,9 +31,10 @@ class AgentView(BaseModel):
     name: str
     profile: str
     status: Status
-    """``active``: has a task with a live lease. ``draining``: takes no further task. ``starting``: cannot claim yet.
+    """``active``: has a task with a live lease. ``idle``: could take one. ``draining``: takes no further task.
 
-    ``offline``: paused and hosted by no live worker, or wanted while there is no worker at all.
+    ``starting``: cannot claim yet; a worker has it, or one that is there, or is to be started, takes its profile.
+    ``offline``: its worker is not heard of any more, or it has none, and none is there that could have it.
     """
     paused: bool
     leaving: str | None = None
@@ -46,6 +51,26 @@ class AgentView(BaseModel):
     """Last heartbeat of its worker, seconds since 1970."""
 
 
+@dataclass(frozen=True)
+class _Found:
+    """What the store says of everybody."""
+
+    live: Mapping[str, WorkerInfo]
+    silent: Mapping[str, WorkerInfo]
+    """Workers that are still on the list although they are not heard of any more."""
+    launching: bool
+    """Whether somebody starts workers for the agents that have none."""
+    seats: Sequence[Seat]
+    busy: Mapping[str, Held]
+    pauses: Pauses
+
+    def hosted(self, seat: Seat) -> bool:
+        """Return whether a live worker has the agent, or could get it."""
+        if seat.worker is not None:
+            return seat.worker in self.live
+        return self.launching or any(seat.profile in worker.hosts for worker in self.live.values())
+
+
 class Roster:
     """The list of workers and agents."""
 
@@ -60,32 +85,25 @@ class Roster:
         return await self._db.read(lambda conn: queries.workers(conn, alive, leases=1.0))
 
     async def agents(self) -> list[AgentView]:
-        """Return the agents that exist, by worker, then paused ones that do not."""
+        """Return the agents that exist, by worker, those of live ones first, then paused ones that do not exist."""
         alive = self._alive()
-        live, all_seats, busy, paused = await self._db.read(
-            lambda conn: (
-                {worker.id: worker for worker in queries.workers(conn, alive, leases=1.0)},
-                seats.all_seats(conn, exclusive=True),
-                queries.busy(conn),
-                pauses(conn),
-            )
-        )
-        places = {worker: place for place, worker in enumerate(live)}
+        found = await self._db.read(lambda conn: _look(conn, alive))
+        workers = {**found.live, **found.silent}
+        places = {worker: place for place, worker in enumerate(workers)}
         views = [
             _view(
                 seat,
-                live.get(seat.worker or ""),
-                busy.get(seat.agent),
-                paused=seat.agent in paused,
-                working=bool(live),
+                workers.get(seat.worker or ""),
+                found.busy.get(seat.agent),
+                paused=seat.agent in found.pauses,
+                hosted=found.hosted(seat),
             )
-            for seat in sorted(all_seats, key=lambda seat: places.get(seat.worker or "", len(places)))
-            if seat.worker is None or seat.worker in live
+            for seat in sorted(found.seats, key=lambda seat: places.get(seat.worker or "", len(places)))
         ]
         there = {view.name for view in views}
         return views + [
             AgentView(name=name, profile=profile_of(name), status="offline", paused=True)
-            for name in sorted(paused.named() - there)
+            for name in sorted(found.pauses.named() - there)
         ]
 
     async def named(self, name: str, *, pools: Collection[str] = ()) -> list[str]:
@@ -104,11 +122,21 @@ class Roster:
         return None if self._locks is None else liveness.alive(self._locks)
 
 
-def _view(seat: Seat, worker: WorkerInfo | None, held: Held | None, *, paused: bool, working: bool) -> AgentView:
+def _look(conn: Connection, alive: frozenset[str] | None) -> _Found:
+    live = {worker.id: worker for worker in queries.workers(conn, alive, leases=1.0)}
+    found = seats.all_seats(conn, exclusive=True)
+    silent: dict[str, WorkerInfo] = {}
+    if any(seat.worker is not None and seat.worker not in live for seat in found):
+        silent = {one.id: one for one in queries.workers(conn, None, leases=_EVER) if one.id not in live}
+    launching = any(seat.worker is None for seat in found) and leader(conn, LAUNCHING) is not None
+    return _Found(live, silent, launching, found, queries.busy(conn), pauses(conn))
+
+
+def _view(seat: Seat, worker: WorkerInfo | None, held: Held | None, *, paused: bool, hosted: bool) -> AgentView:
     return AgentView(
         name=seat.agent,
         profile=seat.profile,
-        status=_status(seat, held, paused=paused, working=working),
+        status=_status(seat, held, paused=paused, hosted=hosted),
         paused=paused,
         leaving=seat.leaving,
         parked=parked.words if worker is not None and (parked := worker.parked.get(seat.profile)) is not None else None,
@@ -121,16 +149,16 @@ def _view(seat: Seat, worker: WorkerInfo | None, held: Held | None, *, paused: b
     )
 
 
-def _status(seat: Seat, held: Held | None, *, paused: bool, working: bool) -> Status:
+def _status(seat: Seat, held: Held | None, *, paused: bool, hosted: bool) -> Status:
+    if not hosted:
+        return "offline"
     if paused:
         return "paused"
     if seat.leaving is not None:
         return "draining"
     if held is not None:
         return "active"
-    if seat.ready_at is not None:
-        return "idle"
-    return "starting" if working else "offline"
+    return "starting" if seat.ready_at is None else "idle"
 
 
 def profile_of(agent: str) -> str:

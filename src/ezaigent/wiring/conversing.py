@@ -75,7 +75,7 @@ class ServicesDoor:
         return self._profiles
 
     async def agents(self) -> Sequence[AgentFacts]:
-        """Return the agents of live workers, and paused ones, with their specialties."""
+        """Return the agents that exist, and paused ones that do not, with their specialties."""
         return [self._facts(view) for view in await self._services.roster.agents()]
 
     def _facts(self, view: AgentView) -> AgentFacts:

@@ -305,7 +305,7 @@ class Fleet:
         return [TaskView.of(task, totals[task.id]) for task in found]
 
     async def agents(self) -> list[AgentView]:
-        """Return the agents of all live workers with their derived status."""
+        """Return the agents that exist, and paused ones that do not, with their derived status."""
         return await self.services.roster.agents()
 
     async def steer(self, verb: Literal["pause", "resume"], agent: str, *, by: str) -> list[str]:

@@ -80,7 +80,9 @@ async def scaling_beside(fleet: Fleet) -> AsyncGenerator[Scaler]:
 
 async def _manned(fleet: Fleet) -> bool:
     assert fleet.worker is not None
-    return bool(fleet.worker.info.agents) or any(view.worker for view in await fleet.agents())
+    if fleet.worker.info.agents:
+        return True
+    return any(view.worker is not None and view.status != "offline" for view in await fleet.agents())
 
 
 @asynccontextmanager

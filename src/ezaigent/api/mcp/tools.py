@@ -78,7 +78,7 @@ async def _fleet_status(on: Stage, caller: Principal, given: Nothing) -> FleetSt
 
 
 async def _list_agents(on: Stage, caller: Principal, given: Nothing) -> AgentList:
-    """List the agents with what each does now: active, idle, paused, draining or offline."""
+    """List the agents with what each does now: active, idle, starting, paused, draining or offline."""
     del caller, given
     return await agents.list_agents(on)
 

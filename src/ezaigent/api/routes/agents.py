@@ -24,7 +24,7 @@ Name = Annotated[
 
 @router.get("/agents", operation_id="list_agents", openapi_extra=needs(Access.READ))
 async def list_agents(on: On) -> AgentList:
-    """List the agents of all live workers, and paused ones, each with its derived status."""
+    """List the agents that exist, and paused ones that do not, each with its derived status."""
     return AgentList(items=await on.roster.agents())
 
 
