@@ -18,8 +18,8 @@ LINE = "/task Fix it. --repo /tmp/shop"
 async def test_a_line_whose_answer_was_lost_queues_no_second_task(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
     """The process ends between the task and the answer; said again, to whichever process, it is the same task."""
 
-    async def dies(new: Sequence[NewTask]) -> Sequence[Task]:
-        await talk.queue.submit_many(new)
+    async def dies(new: Sequence[NewTask], *, by: str) -> Sequence[Task]:
+        await talk.queue.submit_many(new, by=by)
         raise RuntimeError("the process ends here")
 
     with monkeypatch.context() as patched:
