@@ -32,6 +32,7 @@ from ezaigent.api.routes import (
     history,
     mcp,
     oidc,
+    plans,
     push,
     session,
     tasks,
@@ -43,6 +44,7 @@ from ezaigent.api.zipping import Zipping
 
 ROUTERS: Final[tuple[APIRouter, ...]] = (
     tasks.router,
+    plans.router,
     agents.router,
     chat.router,
     agui.router,

@@ -14,7 +14,7 @@ from ezaigent.api.accounts import Accounts
 from ezaigent.api.gate import client
 from ezaigent.api.hearing import Hearing
 from ezaigent.api.stream import Fanout
-from ezaigent.chat import Chat
+from ezaigent.chat import Chat, Draft, Plan
 from ezaigent.core.settings import Settings
 from ezaigent.costs import CostBook
 from ezaigent.fleet import Roster, ScalerControl
@@ -65,6 +65,22 @@ class Merge(Protocol):
         ...
 
 
+class DraftPlan(Protocol):
+    """Reads a document into a task graph, by the configured model unless told ``structure``; and names its profile."""
+
+    async def __call__(self, text: str, *, repo: str | None, structure: bool) -> tuple[Draft, str | None]:
+        """Do it; the profile is None where the document's own structure was read."""
+        ...
+
+
+class SubmitPlan(Protocol):
+    """Queues a plan whole, or not at all."""
+
+    async def __call__(self, plan: Plan, *, key: str | None, by: str) -> list[Task]:
+        """Do it, once for a ``key``; the tasks are in the plan's order."""
+        ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class Backstage:
     """The services behind the routes."""
@@ -91,6 +107,8 @@ class Backstage:
     manned: Callable[[str | None], Awaitable[bool]]
     """Whether a live worker would take a task of this profile (None: of any)."""
     chat: Chat
+    draft: DraftPlan
+    submit_plan: SubmitPlan
     bus: LiveBus
     webhooks: Webhooks
     intake: Intake

@@ -8,9 +8,9 @@ from ezaigent.chat.commands import Command, command_type, destructive, harmless
 from ezaigent.chat.known import Known
 from ezaigent.chat.models import FLEET, KEPT, ChatMessage, Confirmation, Reply
 from ezaigent.chat.plan_files import read_plan, write_plan
-from ezaigent.chat.plans import Plan, PlannedTask
+from ezaigent.chat.plans import Plan, PlannedTask, checked
 from ezaigent.chat.ports import AgentFacts, CostFacts, FleetDoor, Interpreter
-from ezaigent.chat.queries import record_answer
+from ezaigent.chat.queries import record_answer, stands_for
 from ezaigent.chat.requirements import Draft, draft_plan
 from ezaigent.chat.service import Chat
 from ezaigent.chat.slash import GRAMMAR, Usage
@@ -35,6 +35,7 @@ __all__ = [
     "Reply",
     "Understood",
     "Usage",
+    "checked",
     "command_type",
     "destructive",
     "draft_plan",
@@ -42,6 +43,7 @@ __all__ = [
     "interpret",
     "read_plan",
     "record_answer",
+    "stands_for",
     "understand",
     "write_plan",
 ]

@@ -114,11 +114,13 @@ def name_for(title: str, taken: set[str]) -> str:
     return name
 
 
-def checked(tasks: tuple[PlannedTask, ...], *, title: str = "", repo: str | None = None) -> Plan:
+def checked(
+    tasks: tuple[PlannedTask, ...], *, title: str = "", repo: str | None = None, base: str | None = None
+) -> Plan:
     """Return the plan of these tasks. Raises ``UsageError`` with the circle, or what else is wrong, by name."""
+    if len(tasks) > MOST:
+        raise UsageError(f"{len(tasks)} tasks in one plan; split it, {MOST} are the most")
     problem = trouble(tasks)
     if problem:
         raise UsageError(problem)
-    if len(tasks) > MOST:
-        raise UsageError(f"{len(tasks)} tasks in one plan; split it, {MOST} are the most")
-    return Plan(title=title, repo=repo, tasks=tasks)
+    return Plan(title=title, repo=repo, base=base, tasks=tasks)

@@ -212,6 +212,16 @@ def answered(conn: Connection, once: Once) -> ChatMessage | None:
     return reply_to(conn, once.conversation, once.by, {"key": once.key})
 
 
+# ---------------------------------------------------------------------------------------------- plans with a key
+
+
+def stands_for(conn: Connection, key: str, digest: str) -> bool:
+    """Let a plan's key stand for the plan with this digest; False where it stands for another one already."""
+    once = Once("/plans", "", key)  # no agent is called that
+    _begin.run(conn, *once, digest)
+    return begun(conn, once) == digest
+
+
 # ---------------------------------------------------------------------------------------------- confirmations
 
 _ask = Sql(

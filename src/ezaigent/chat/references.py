@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 _WORDS: Final = r"(?:depends on|depending on|after|needs|requires|blocked by|once|following|builds on|based on)"
@@ -98,6 +99,7 @@ def _share(wanted: frozenset[str], title: frozenset[str]) -> float:
     return len(wanted & title) / len(wanted) - 0.001 * len(title - wanted)
 
 
+@lru_cache(maxsize=8192)  # each title is asked for by every reference
 def _words(text: str) -> frozenset[str]:
     return frozenset(_stem(word) for word in _WORD.findall(text.casefold()) if word not in _EMPTY)
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final, Literal, NamedTuple
 
 from ezaigent.chat.documents import Document, Item, Section, read_document
-from ezaigent.chat.plans import Plan, PlannedTask, checked, name_for
+from ezaigent.chat.plans import MOST, Plan, PlannedTask, checked, name_for
 from ezaigent.chat.references import order_in_line, order_of, resolve
 from ezaigent.core.errors import UsageError
 
@@ -50,6 +50,12 @@ _MARKED: Final = re.compile(
 _AT: Final = re.compile(r"(?:^|\s)@(?P<name>[a-z][a-z0-9-]*)\b")
 _PLAIN: Final = re.compile(r"\*\*|__|(?<!\w)[*_](?=\S)|(?<=\S)[*_](?!\w)|`|^\[[^\]]*\]\s*|\[([^\]]+)\]\([^)]*\)")
 _TITLE: Final = 100
+_RUN: Final = re.compile(r"((?:[^\S\n]|[.,;\u2013\u2014-]){40})(?:[^\S\n]|[.,;\u2013\u2014-])+")
+"""Blanks and marks in a row, over which patterns would go again and again."""
+_LINE: Final = 5000
+"""Characters of a line."""
+_ENTRIES: Final = 10 * MOST
+"""Entries of a document, those that are done counted."""
 
 
 class Draft(NamedTuple):
@@ -83,14 +89,20 @@ def draft_plan(text: str, profiles: Sequence[str] = (), *, repo: str | None = No
     ``profiles`` are those that tasks may name. Raises ``UsageError`` for a document without work in it, and for needs
     that go in a circle, naming it.
     """
-    document = read_document(text)
+    for number, line in enumerate(text.splitlines(), 1):
+        if len(line) > _LINE:
+            raise UsageError(f"line {number} has {len(line)} characters; break it, {_LINE} are the most")
+    document = read_document(_RUN.sub(r"\1", text))
     entries = _entries(document)
-    if not any(not entry.done for entry in entries):
+    opened = sum(not entry.done for entry in entries)
+    if not opened:
         raise UsageError("the document asks for nothing: no open checkbox, no list, no section with text")
+    if opened > MOST or len(entries) > _ENTRIES:
+        raise UsageError(f"{opened} open tasks of {len(entries)} in one document; split it, {MOST} are the most")
     notes: list[str] = []
     for entry in entries:
         _read_fields(entry, profiles, notes)
-    needs = [_needs(place, entries, notes) for place in range(len(entries))]
+    needs = [[] if entry.done else _needs(place, entries, notes) for place, entry in enumerate(entries)]
     whole = [check for section in document.sections if _is_proof(section) for check in _commands(section)]
     names: set[str] = set()
     named = [name_for(_title(entry.text), names) for entry in entries]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
 from typing import TYPE_CHECKING
 
-from ezaigent.chat import Draft, Known, draft_plan
+from ezaigent.chat import Draft, Known, draft_plan, stands_for
 from ezaigent.core.errors import UsageError
 from ezaigent.core.ids import new_id
 from ezaigent.tasks import NewTask, Priority, Task
@@ -34,7 +36,7 @@ async def draft(
 
     kinds = load_profiles(settings)
     if profile is None:
-        return draft_plan(text, tuple(kinds), repo=repo)
+        return await asyncio.to_thread(draft_plan, text, tuple(kinds), repo=repo)
     from ezaigent.agents import open_interpreter
 
     if profile not in kinds:
@@ -48,13 +50,15 @@ async def draft(
 async def submit_plan(plan: Plan, services: Services, *, key: str | None = None, by: str | None = None) -> list[Task]:
     """Queue the plan's tasks in one transaction, in the plan's order; the same ``key`` again is the same tasks.
 
-    Raises ``UsageError`` for what a task cannot be: nothing is queued then.
+    Raises ``UsageError`` for what a task cannot be, and for a ``key`` that was used for another plan in the last thirty
+    days: nothing is queued then.
     """
     from ezaigent.wiring.admission import admit
 
     if plan.repo is None:
         raise UsageError("the plan names no repository")
-    prefix = key or new_id()
+    digest = hashlib.sha256(plan.model_dump_json().encode()).hexdigest()[:16]
+    prefix = new_id() if key is None else f"{hashlib.sha256(key.encode()).hexdigest()[:16]}:{digest}"
     keys = {task.name: f"plan:{prefix}:{task.name}" for task in plan.tasks}
     new = [
         NewTask(
@@ -71,4 +75,8 @@ async def submit_plan(plan: Plan, services: Services, *, key: str | None = None,
         )
         for task in plan.tasks
     ]
-    return await services.queue.submit_many([await admit(one, services.settings, services.db) for one in new], by=by)
+    for one in {one.profile: one for one in new}.values():  # one repository: a look for each profile is enough
+        await admit(one, services.settings, services.db)
+    if key is not None and not await services.db.write(lambda conn: stands_for(conn, key, digest)):
+        raise UsageError(f"the plan's key {key!r} was used for another plan; give this one a key of its own")
+    return await services.queue.submit_many(new, by=by)

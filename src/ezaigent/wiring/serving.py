@@ -12,10 +12,12 @@ from ezaigent.tasks import NewTask, Task
 from ezaigent.wiring.handle import Fleet, TaskHandle
 from ezaigent.wiring.hooking import intake, webhooks
 from ezaigent.wiring.notifying import notifications
+from ezaigent.wiring.planning import draft, submit_plan
 from ezaigent.wiring.scaling import scaler_control
 
 if TYPE_CHECKING:
     from ezaigent.api import Accounts, Backstage, Server
+    from ezaigent.chat import Draft, Plan
 
 
 @asynccontextmanager
@@ -73,6 +75,14 @@ def backstage(fleet: Fleet) -> Backstage:
         return await fleet.services.queue.get(task_id)
 
     services = fleet.services
+
+    async def drafted(text: str, *, repo: str | None, structure: bool) -> tuple[Draft, str | None]:
+        profile = None if structure else fleet.settings.chat.profile
+        return await draft(text, fleet.settings, repo=repo, profile=profile, costs=services.costs), profile
+
+    async def submit(plan: Plan, *, key: str | None, by: str) -> list[Task]:
+        return await submit_plan(plan, services, key=key, by=by)
+
     return Backstage(
         version=__version__,
         settings=fleet.settings,
@@ -91,6 +101,8 @@ def backstage(fleet: Fleet) -> Backstage:
         settled=settled,
         manned=lambda profile: somebody_works(services, profile),
         chat=open_chat(services),
+        draft=drafted,
+        submit_plan=submit,
         bus=services.bus,
         webhooks=webhooks(services),
         intake=intake(services),
