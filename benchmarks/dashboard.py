@@ -9,10 +9,10 @@ then go round among the 200.
 Frames are the times between animation frames, with the page's own thread made four times slower (CDP), long tasks those
 of 50 ms and more. The script of a first load is all that the browser fetches on an empty cache, with its workers and
 what the service worker keeps for later. Lighthouse runs as it is by default (mobile, simulated slow network) and as
-desktop while the fleet changes; the median of its runs counts. Memory is the JavaScript heap after a full collection,
-the least of five, each minute; the last is compared with minute 2, when all lists and windows are full and the engine
-has compiled what it compiles. On a machine of few cores the fleet and the server take their part of what the browser
-would have.
+desktop, with the fleet at rest, and as mobile while it changes; the median of its runs counts. Memory is the JavaScript
+heap after a full collection, the least of five, each minute; the last is compared with minute 2, when all lists and
+windows are full and the engine has compiled what it compiles. On a machine of few cores the fleet and the server take
+their part of what the browser would have.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -30,6 +31,7 @@ from benchmarks.browsing import frames, heap, lighthouse, scripts
 from benchmarks.browsing.driving import Pace, fill
 from benchmarks.browsing.sites import Driver, Wire, chromium, fleet_page, served, sign_in
 from benchmarks.conditions import conditions
+from ezaigent import api
 
 FRAME_GOAL = 33.0
 """Milliseconds, 95th percentile."""
@@ -61,23 +63,22 @@ def weigh(context: BrowserContext, url: str) -> None:
     )
 
 
-def judge(url: str, port: int, runs: int) -> None:
+def judge(url: str, port: int, device: str, runs: int, *, fleet: str) -> None:
     """Print what Lighthouse says."""
-    for device in ("mobile", "desktop"):
-        try:
-            verdict = lighthouse.judge(url, port, device, runs)
-        except (lighthouse.CannotRunError, subprocess.TimeoutExpired) as error:
-            print(f"  Lighthouse, {device}: no result: {error}")
-            continue
-        metrics = ", ".join(f"{name} {value}" for name, value in verdict.metrics.items())
-        print(f"  Lighthouse {lighthouse.VERSION}, {device}: performance {verdict.performance}, {metrics}")
-        print(
-            f"    median {verdict.median:g}, goal: >= {PERFORMANCE_GOAL}: {met(verdict.median >= PERFORMANCE_GOAL)}; "
-            f"accessibility {verdict.accessibility}, goal: {ACCESSIBILITY_GOAL}: "
-            f"{met(verdict.accessibility >= ACCESSIBILITY_GOAL)}"
-        )
-        for complaint in verdict.complaints:
-            print(f"    {complaint}")
+    try:
+        verdict = lighthouse.judge(url, port, device, runs)
+    except (lighthouse.CannotRunError, subprocess.TimeoutExpired) as error:
+        print(f"  Lighthouse, {device}, {fleet}: no result: {error}")
+        return
+    metrics = ", ".join(f"{name} {value}" for name, value in verdict.metrics.items())
+    print(f"  Lighthouse {lighthouse.VERSION}, {device}, {fleet}: performance {verdict.performance}, {metrics}")
+    print(
+        f"    median {verdict.median:g}, goal: >= {PERFORMANCE_GOAL}: {met(verdict.median >= PERFORMANCE_GOAL)}; "
+        f"accessibility {verdict.accessibility}, goal: {ACCESSIBILITY_GOAL}: "
+        f"{met(verdict.accessibility >= ACCESSIBILITY_GOAL)}"
+    )
+    for complaint in verdict.complaints:
+        print(f"    {complaint}")
 
 
 def look(context: BrowserContext, url: str, *, throttle: float, seconds: float, minutes: int) -> None:
@@ -123,10 +124,12 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=3, help="of Lighthouse, on each of two kinds of devices")
     parser.add_argument("--only", choices=PARTS, nargs="*", default=PARTS)
     given = parser.parse_args()
+    if not (Path(api.__file__).parent / "static" / "index.html").is_file():
+        sys.exit("the dashboard is not built: make ui")
     pace = Pace(agents=given.agents, changing=given.changing, beats=given.rate, each=given.each)
     seconds = given.seconds if "frames" in given.only else 0.0
     minutes = given.minutes if "memory" in given.only else 0
-    lasting = 120 + seconds + 60 * minutes + (given.runs * 2 * 60 if "lighthouse" in given.only else 0)
+    lasting = 120 + seconds + 60 * minutes + (given.runs * 3 * 60 if "lighthouse" in given.only else 0)
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder) / "home"
         asyncio.run(fill(home, pace, lasting))
@@ -140,7 +143,10 @@ def main() -> None:
                 if "script" in given.only:
                     weigh(context, url)
                 if "lighthouse" in given.only:
-                    judge(url, port, given.runs)
+                    with driver.at_rest():
+                        for device in ("mobile", "desktop"):
+                            judge(url, port, device, given.runs, fleet="the fleet at rest")
+                    judge(url, port, "mobile", given.runs, fleet="the fleet changing")
                 if seconds or minutes:
                     look(context, url, throttle=given.throttle, seconds=seconds, minutes=minutes)
             finally:

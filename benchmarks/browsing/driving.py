@@ -127,10 +127,13 @@ class Crowd:
 async def drive(home: Path, pace: Pace) -> None:
     """Be that fleet until SIGTERM; then print as JSON what was driven.
 
-    ``ready`` is printed once the agents are there and those that change hold their tasks.
+    ``ready`` is printed once the agents are there and those that change hold their tasks. SIGUSR1 lets it rest: nothing
+    changes but its heartbeats; SIGUSR2 lets it go on.
     """
-    stopped = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
+    stopped, moving, loop = asyncio.Event(), asyncio.Event(), asyncio.get_running_loop()
+    moving.set()
+    for number, act in ((signal.SIGTERM, stopped.set), (signal.SIGUSR1, moving.clear), (signal.SIGUSR2, moving.set)):
+        loop.add_signal_handler(number, act)
     async with Fleet.connect(home) as fleet:
         services = fleet.services
         worker = f"bench-{os.getpid()}"
@@ -147,15 +150,25 @@ async def drive(home: Path, pace: Pace) -> None:
             crowd = Crowd(services, worker)
             await crowd.take(listed[: pace.changing])
             print("ready", flush=True)
-            told = await _beat(crowd, listed[: pace.changing], pace, stopped)
+            told = await _beat(crowd, listed[: pace.changing], pace, stopped, moving)
     print(json.dumps(told), flush=True)
 
 
-async def _beat(crowd: Crowd, names: list[str], pace: Pace, stopped: asyncio.Event) -> dict[str, float]:
+async def _beat(
+    crowd: Crowd, names: list[str], pace: Pace, stopped: asyncio.Event, moving: asyncio.Event
+) -> dict[str, float]:
     going_round = itertools.cycle(names)
     began = due = pulse = time.monotonic()
     beats, late, owed = 0, 0, 0.0
     while not stopped.is_set():
+        if not moving.is_set():
+            await asyncio.sleep(0.1)
+            began += 0.1
+            due = time.monotonic()
+            if due - pulse > _PULSE:
+                pulse = due
+                await crowd.pulse()
+            continue
         chosen = list(itertools.islice(going_round, min(pace.each, pace.changing)))
         await crowd.step(chosen)
         owed += pace.turns / pace.beats

@@ -48,6 +48,14 @@ class Driver:
         self._said = self._process.stdout
         assert self._said.readline() == "ready\n", "the fleet did not start"
 
+    @contextmanager
+    def at_rest(self) -> Generator[None]:
+        """Let nothing change meanwhile but the heartbeats."""
+        self._process.send_signal(signal.SIGUSR1)
+        time.sleep(2)
+        yield
+        self._process.send_signal(signal.SIGUSR2)
+
     def stop(self) -> dict[str, float]:
         """End it; return ``beats`` a second that it came to, and the share of them that was ``late``."""
         if self._process.poll() is None:
