@@ -200,6 +200,29 @@ def test_a_pool_whose_models_are_all_parked_keeps_one_agent_to_find_out() -> Non
     assert pool(quiet, "gpt").ceilings.provider is None, "nobody wanted to know"
 
 
+def test_idle_agents_of_a_parked_pool_are_not_counted_on_for_general_tasks() -> None:
+    rows = [row(f"gpt-{number}") for number in range(1, 6)]
+    facts = told(parked("b:y", "one"), *(event("task.queued", pool="*") for _ in range(4)))
+    made = seen(look(*rows, queued={"*": 4}), facts, catalog=TWO)
+    assert [(pool(made, name).queued, pool(made, name).arrivals) for name in ("claude", "gpt")] == [(4, 4), (0, 0)]
+    all_parked = told(parked("b:y", "one"), parked("a:x", "one"), parked("a:x", "two"))
+    made = seen(look(*rows, queued={"*": 4}), all_parked, catalog=TWO)
+    assert (pool(made).queued, pool(made, "gpt").queued) == (0, 4), "where nobody else can, one that is there finds out"
+
+
+def test_one_agent_of_a_parked_pool_stays_as_long_as_tasks_wait() -> None:
+    """It was idle for long, but to let it go would be to start another one for the tasks, again and again."""
+    catalog = Catalog({"claude": PoolFacts(models=("a:x",), general=True)}, {})
+    rows = [row("claude-1"), row("claude-2", ready_at=NOW - 50)]
+    shut = told(parked("a:x", "one"))
+    waiting = seen(look(*rows, queued={"claude": 1}), shut, catalog=catalog, min=0, startup=1.0)
+    decided = decide(waiting.snapshot, PolicyState(), waiting.settings).pools[0]
+    assert (decided.target, decided.orders) == (1, Orders(retire=("claude-1",)))
+    assert waiting.memory.idle == {"claude-1": NOW - 90, "claude-2": NOW - 50}, "what is remembered is the truth"
+    nothing = seen(look(*rows), shut, catalog=catalog, min=0, startup=1.0)
+    assert decide(nothing.snapshot, PolicyState(), nothing.settings).pools[0].target == 0
+
+
 def test_the_share_of_limited_calls_in_the_last_minute() -> None:
     hits = [event("run.provider_error", agent="claude-1", kind="rate_limit"), event("model.waiting", agent="claude-2")]
     other = event("run.provider_error", agent="claude-1", kind="overload")
@@ -259,6 +282,19 @@ def test_the_catalog(tmp_path: Path) -> None:
     assert both.pools["claude"].models[0].startswith("anthropic:")
     assert (both.pools["mechanic"].models, both.pools["mechanic"].paid, both.accounts) == ((), False, {"openai": 2})
     assert Catalog.of(["mechanic"], known, given).pools["mechanic"].general, "nobody else would take general tasks"
+
+
+def test_the_catalog_leaves_out_fallbacks_whose_key_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in ("ANTHROPIC_API_KEY", "OPENAI_API_KEY"):
+        monkeypatch.delenv(variable, raising=False)
+    given = Settings(home=tmp_path)
+    claude = load_profiles(given)["claude"]
+    every = (claude.model, *claude.fallbacks)
+    assert Catalog.of(["claude"], {"claude": claude}, given).pools["claude"].models == every, "the keys are elsewhere"
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "x")
+    own = tuple(model for model in every if model.startswith("anthropic:"))
+    assert len(own) < len(every)
+    assert Catalog.of(["claude"], {"claude": claude}, given).pools["claude"].models == own
 
 
 def limits(model: str, account: str, **meters: tuple[float, float]) -> Event:

@@ -78,12 +78,13 @@ def view(
         used[name] = memory.used.get(name, Used(look.at)).after(look.at, size, GAP)
         hour, day = look.spent.get(name, (0, 0))
         met = sum(limited.get(name, {}).values())
+        shut = _shut(name, catalog, parked)
         made.append(
             PoolSnapshot(
                 name=name,
                 queued=queued[name],
                 busy=tuple(mine.busy),
-                idle=tuple(mine.idle),
+                idle=_with_finder(mine.idle, look.at) if shut and queued[name] else tuple(mine.idle),
                 starting=tuple(mine.starting),
                 draining=tuple(mine.leaving),
                 arrivals=came[name],
@@ -95,7 +96,7 @@ def view(
                 limited_share=met / (met + look.answers.get(name, 0)) if met else 0.0,
                 ceilings=Ceilings(
                     budget=0 if spent and catalog.pools[name].paid else None,
-                    provider=1 if _shut(name, catalog, parked) else None,
+                    provider=1 if shut else None,
                     host=size - len(mine.leaving) if strained else None,
                 ),
                 spending=Spending(used[name].hour, used[name].day, hour, day),
@@ -128,6 +129,15 @@ def _groups(look: Look, facts: Facts, memory: Memory, catalog: Catalog) -> dict[
         elif seat.agent not in look.paused:  # who is held takes no task: that is no capacity
             mine.idle.append(Seat(seat.agent, _idle_since(seat, facts, memory), seat.pinned))
     return groups
+
+
+def _with_finder(idle: Sequence[Seat], at: float) -> tuple[Seat, ...]:
+    """Return the idle agents of a parked pool whose tasks wait: the last one stays, since it will find out for all.
+
+    Else it would go for being idle, and another one be started for the tasks, again and again.
+    """
+    newest = max(idle, key=lambda seat: seat.since, default=None)
+    return tuple(replace(seat, since=at) if seat is newest else seat for seat in idle)
 
 
 def _idle_since(seat: rows.Seat, facts: Facts, memory: Memory) -> float:
@@ -166,7 +176,8 @@ def _shared(
     queued = Counter({name: look.queued.get(name, 0) for name in settings})
     came = Counter({name: facts.came[name] for name in settings})
     general = [name for name in settings if catalog.pools[name].general]
-    idle = {name: max(0, len(groups[name].idle) - queued[name]) for name in general}
+    able = [name for name in general if not _shut(name, catalog, parked)] or general
+    idle = {name: max(0, len(groups[name].idle) - queued[name]) if name in able else 0 for name in general}
     room = {
         name: max(0, _most(name, settings[name], catalog, parked) - len(groups[name].busy) - queued[name])
         for name in general
