@@ -113,6 +113,7 @@ async def test_one_call_finds_out_when_a_parked_model_answers_again(
         assert len(one.told("model.parked") + other.told("model.parked")) == 1, "one alert, however long"
         assert len(one.told("model.unparked") + other.told("model.unparked")) == 1
         assert len(one.told("model.still_parked") + other.told("model.still_parked")) == 1
+        await until(lambda: other.governor.blocked([GPT]) is None, what="the other one has heard of it")
         assert (await other.ask()).text == "Hello."
 
 

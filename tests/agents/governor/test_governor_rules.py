@@ -26,7 +26,7 @@ from ezaigent.agents.governor.changes import (
 )
 from ezaigent.agents.governor.headers import Told, read_limits
 from ezaigent.agents.governor.pace import SAFETY, UNLIMITED, paces, request_rate
-from ezaigent.agents.governor.standing import Closed, Go, Pause, standing
+from ezaigent.agents.governor.standing import Closed, Go, Pause, blocked, standing
 from ezaigent.agents.governor.state import Limit, ModelState, Span, dump, load
 from ezaigent.core.settings import Settings
 
@@ -369,3 +369,17 @@ def test_accounts_have_names_that_tell_nothing() -> None:
         assert len(account.name) == 8
     [local] = accounts_of("local", settings)
     assert local.known == {}
+
+
+def test_a_model_is_parked_only_where_all_its_accounts_are() -> None:
+    shut = parked("a", kind="billing", reason="no money", now=NOW, since=NOW, until=10.0)
+    one = after(shut)
+    both = after(shut, parked("b", kind="quota", reason="used up", now=NOW, since=NOW, until=60.0))
+    for seconds in (5, 11):
+        assert blocked(one, ["a", "b"], NOW + seconds) is None, "the other account can be used"
+    assert standing(one, ["a", "b"], NOW + 11) == Go(("a",), probe=True, probed="a"), "a call finds out all the same"
+    first, then = (blocked(both, ["a", "b"], NOW + seconds) for seconds in (5, 11))
+    assert first is not None
+    assert (first.until, first.trial) == (NOW + 10, False)
+    assert then is not None
+    assert (then.until, then.trial) == (None, True)

@@ -57,6 +57,8 @@ def standing(state: ModelState, accounts: Sequence[str], now: float) -> Go | Pau
 
 def blocked(state: ModelState, accounts: Sequence[str], now: float) -> Blocked | None:
     """Return why the model is parked, with all its accounts; None where it is not."""
+    if any(state.account(name).parked is None for name in accounts):
+        return None
     found = standing(state, accounts, now)
     name = found.probed if isinstance(found, Go) else found.account if isinstance(found, Closed) else None
     parked = None if name is None else state.account(name).parked
