@@ -67,7 +67,11 @@ async def test_one_agent_at_a_time_finds_out_when_the_quota_is_back(
     server.fail(Fault("quota", times=3))
     async with scene.working({"claude": 3}) as fleet:
         handles = [await fleet.submit("Write the log 0.", scene.repo, checks=(CHECK,))]
-        await all_wait(fleet, handles)
+
+        async def given_back() -> bool:
+            return bool(await told(fleet, "task.requeued"))
+
+        await until(given_back, within=60, what="the pool is parked")
         handles += [await fleet.submit(f"Write the log {n}.", scene.repo, checks=(CHECK,)) for n in range(1, 6)]
         for handle in handles:
             task = await handle.settled(timeout=120)
@@ -117,30 +121,55 @@ async def test_others_take_what_they_can_and_people_see_what_waits(
     assert sum(record.model == NAME for record in server.requests) == 1
 
 
+class Halfway:
+    """A runtime whose runs find their models parked."""
+
+    def __init__(self, blocked: Blocked | None) -> None:
+        self._blocked = blocked
+
+    def blocked(self, profile: Profile) -> Blocked | None:
+        del profile
+        return self._blocked
+
+    def hear(self, kind: str, data: Mapping[str, Any]) -> None:
+        raise AssertionError(kind, data)
+
+    async def checkpoint(self, claim: Claim) -> str | None:
+        del claim
+        raise ModelsParked("no model answered")
+
+    async def run(self, job: Job) -> Outcome:
+        raise AssertionError(job)
+
+
 async def test_a_run_left_with_parked_models_only_goes_on_later_where_its_profile_has_others(scene: Scene) -> None:
-    class Halfway:
-        def blocked(self, profile: Profile) -> Blocked | None:
-            del profile
-            return None
-
-        def hear(self, kind: str, data: Mapping[str, Any]) -> None:
-            raise AssertionError(kind, data)
-
-        async def checkpoint(self, claim: Claim) -> str | None:
-            del claim
-            raise ModelsParked("no model answered")
-
-        async def run(self, job: Job) -> Outcome:
-            raise AssertionError(job)
-
     async with scene.client() as fleet, open_conductor(fleet.services) as conductor:
         queue = fleet.services.queue
         handle = await fleet.submit("Write the log.", scene.repo, profile="claude", max_attempts=1)
         (claim,) = await queue.claim("elsewhere", [Slot(agent="claude-1", profile="claude")])
-        await replace(conductor, runtime=Halfway()).conduct(claim, Controls())
+        await replace(conductor, runtime=Halfway(None)).conduct(claim, Controls())
         task = await handle.get()
         assert (task.state, task.attempts, task.reason) == (State.WAITING, 1, "no model answered")
         assert (await queue.why(task.id)).endswith(" to go on where it was: no model answered")
         await queue.retry(task.id, by="me")
         (again,) = await queue.claim("elsewhere", [Slot(agent="claude-1", profile="claude")])
         assert (again.resumed, again.task.attempts) == (True, 1)
+
+
+async def test_a_run_that_passes_over_the_model_to_find_out_about_is_not_begun_again_at_once(scene: Scene) -> None:
+    """Else the one agent that may find out would begin it again and again, without ever asking."""
+    slot, trial = Slot(agent="claude-1", profile="claude"), Blocked("parked", None, trial=True)
+    async with scene.client() as fleet, open_conductor(fleet.services) as conductor:
+        queue = fleet.services.queue
+        handle = await fleet.submit("Write the log.", scene.repo, profile="claude")
+        finding_out = replace(conductor, runtime=Halfway(trial))
+        (claim,) = await queue.claim("elsewhere", [slot])
+        await finding_out.conduct(claim, Controls())
+        assert (await handle.get()).state is State.QUEUED, "it asks the model, which was found to be parked still"
+        for _ in range(3):
+            (claim,) = await queue.claim("elsewhere", [slot])
+            await queue.stalled(claim, "no step", ("resume", "elsewhere", "the next model"))
+        (claim,) = await queue.claim("elsewhere", [slot])
+        await finding_out.conduct(claim, Controls())
+        task = await handle.get()
+        assert (task.state, task.attempts) == (State.WAITING, 1)

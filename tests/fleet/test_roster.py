@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 from ezaigent.core.change import Change
-from ezaigent.core.errors import NotFoundError, UnavailableError
+from ezaigent.core.errors import NotFoundError, StoreUnavailable, UnavailableError
 from ezaigent.core.settings import QueueSettings
 from ezaigent.costs import CallRecord, Outcome, Totals, settle
 from ezaigent.fleet import Hosting, Peers, Roster, TaskView, WorkerInfo, liveness, profile_of, queries, seats
 from ezaigent.fleet.leader import LAUNCHING, Election
+from ezaigent.fleet.models import Parked
 from ezaigent.live import MemoryBus
 from ezaigent.store import Database, emit
 from ezaigent.tasks import NewTask, Slot, State, Task, TaskQueue
@@ -159,6 +160,28 @@ async def test_an_agent_is_shown_with_the_model_that_its_present_run_uses(db: Da
         await db.write(lambda conn, step=step: emit(conn, "run.step", task_id=claim.task.id, data={"step": step}))
     await call("c", "lost")
     assert await shown() == "c:large", "however long ago it began with it"
+
+
+async def test_what_a_worker_says_of_parked_models_is_said_again_until_it_is_written(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    info = WorkerInfo(id="one", host="here", pid=1, version="1", sandbox="off")
+    hosting = Hosting(db, info, {"claude": 1}, {"claude"}, lease=60)
+    await hosting.enter()
+    await hosting.look(())
+    parked = {"claude": Parked(reason="no money", until=None)}
+
+    def away(*_: object) -> None:
+        raise StoreUnavailable("the store is away")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(queries, "note", away)
+        with pytest.raises(StoreUnavailable):
+            await hosting.note_parked(parked)
+    for said in (parked, {}):
+        await hosting.note_parked(said)
+        [shown] = await Roster(db, None).workers()
+        assert shown.parked == hosting.info.parked == said
 
 
 def test_a_worker_lives_as_long_as_its_lock_is_held(tmp_path: Path) -> None:

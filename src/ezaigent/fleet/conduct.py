@@ -118,11 +118,18 @@ class Conductor:
     def _stopped(self, claim: Claim, error: RunError) -> Ending:
         """Return how to tell the queue that the agent could not go on."""
         if isinstance(error, ModelsParked):
-            # In the queue another profile may take it; where this one would take it again at once, it waits a little.
-            again = None if self.blocked(claim.profile) is not None else _SOON
-            return partial(self.queue.release, claim, str(error), again_in=again)
+            return partial(self._park, claim, str(error))
         stuck = isinstance(error, StuckError)
         return partial(self.queue.fail, claim, str(error), retryable=error.retryable, stuck=stuck)
+
+    async def _park(self, claim: Claim, reason: str) -> Task:
+        """Give the task back: in the queue another profile may take it, too.
+
+        Where this one would take it again at once, in vain, it waits a little: with another model that is not parked,
+        or to find out about one that this task's runs pass over.
+        """
+        parked = self.blocked(claim.profile) is not None and not await self._models_to_skip(claim)
+        return await self.queue.release(claim, reason, again_in=None if parked else _SOON)
 
     async def _move_on(self, claim: Claim, reason: str) -> Task:
         """Give a task that stood still to its next run, which has something else than this one had."""

@@ -101,8 +101,10 @@ class Hosting:
         """Let everybody see which profiles' agents take no task, and why; written only where that is news."""
         if self.info.parked == parked:
             return
-        info = self.info = self.info.model_copy(update={"parked": dict(parked)})
+        info = self.info.model_copy(update={"parked": dict(parked)})
         await self._db.write(lambda conn: queries.note(conn, info, info.agents))
+        # Only now: what could not be written is tried again.
+        self.info = self.info.model_copy(update={"parked": info.parked})
 
     @property
     def pause(self) -> float:
