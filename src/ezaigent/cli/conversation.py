@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import getpass
 import sys
 import threading
 from collections.abc import Coroutine, Generator
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from ezaigent.cli.app import settings
 from ezaigent.cli.output import note, out, print_error
+from ezaigent.cli.person import person
 from ezaigent.core.errors import EzAigentError, UnavailableError
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ class _Session:
         if not line.strip():
             return
         try:
-            reply = self._call(self._talk.say(line, by=getpass.getuser(), to=self._to, repo=repository_here()))
+            reply = self._call(self._talk.say(line, by=person(), to=self._to, repo=repository_here()))
         except UnavailableError as error:
             self._state = "no connection"
             print_error(str(error))
@@ -130,7 +130,7 @@ class _Session:
             self._state = "connected"
             for one in fresh:
                 self._seen = one.id
-                if one.role == "agent" or (one.role == "person" and one.author != getpass.getuser()):
+                if one.role == "agent" or (one.role == "person" and one.author != person()):
                     self._interrupt(one)
 
     def _interrupt(self, message: ChatMessage) -> None:

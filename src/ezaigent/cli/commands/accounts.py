@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import sys
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -11,6 +10,7 @@ import typer
 
 from ezaigent.cli.app import app, run, settings
 from ezaigent.cli.output import ago, note, out, print_json, safe, table
+from ezaigent.cli.person import person
 from ezaigent.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def create_token(
     """Make a token; it is shown this once."""
     wanted: Literal["read", "operate", "admin"] = scope.value
     view, text = _with_accounts(
-        lambda accounts: accounts.create_token(name, wanted, owner=None, days=days, by=getpass.getuser(), address=_HERE)
+        lambda accounts: accounts.create_token(name, wanted, owner=None, days=days, by=person(), address=_HERE)
     )
     if as_json:
         print_json({**view.model_dump(mode="json"), "token": text})
@@ -88,7 +88,7 @@ def list_tokens(as_json: Json = False) -> None:
 @token.command("revoke")
 def revoke_token(key: Annotated[str, typer.Argument(help="Id or name of the token.", metavar="TOKEN")]) -> None:
     """Revoke a token at once."""
-    _with_accounts(lambda accounts: accounts.revoke(key, owner=None, by=getpass.getuser(), address=_HERE))
+    _with_accounts(lambda accounts: accounts.revoke(key, owner=None, by=person(), address=_HERE))
     out.print(f"{safe(key)} is revoked")
 
 
@@ -109,9 +109,7 @@ def add_user(
     else:
         raise UsageError("no terminal to ask for the password; give it with --password-stdin")
     wanted: Literal["viewer", "operator", "admin"] = role.value
-    view = _with_accounts(
-        lambda accounts: accounts.add_user(name, password, wanted, by=getpass.getuser(), address=_HERE)
-    )
+    view = _with_accounts(lambda accounts: accounts.add_user(name, password, wanted, by=person(), address=_HERE))
     if as_json:
         print_json(view.model_dump(mode="json"))
     else:
@@ -133,5 +131,5 @@ def list_users(as_json: Json = False) -> None:
 @user.command("remove")
 def remove_user(name: Annotated[str, typer.Argument(help="Name of the person.")]) -> None:
     """Remove a person, with every session and token."""
-    _with_accounts(lambda accounts: accounts.remove_user(name, by=getpass.getuser(), address=_HERE, keep_admin=False))
+    _with_accounts(lambda accounts: accounts.remove_user(name, by=person(), address=_HERE, keep_admin=False))
     out.print(f"{safe(name)} is removed")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import getpass
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from ezaigent.cli.app import app, run, settings
 from ezaigent.cli.output import ago, note, out, print_json, safe, table
+from ezaigent.cli.person import person
 
 if TYPE_CHECKING:
     from ezaigent.fleet import AgentView
@@ -87,7 +87,7 @@ def _steer(verb: Literal["pause", "resume"], agent: str, *, as_json: bool) -> No
 
     async def work() -> list[str]:
         async with Fleet.connect(settings=settings()) as fleet:
-            return await fleet.steer(verb, agent, by=getpass.getuser())
+            return await fleet.steer(verb, agent, by=person())
 
     names = run(work())
     if as_json:
@@ -105,7 +105,7 @@ def drain(agent: Name, as_json: Json = False) -> None:
 
     async def work() -> list[str]:
         async with Fleet.connect(settings=settings()) as fleet:
-            return await fleet.drain(agent, by=getpass.getuser())
+            return await fleet.drain(agent, by=person())
 
     names = run(work())
     if as_json:
@@ -125,7 +125,7 @@ def message(
 
     async def work() -> list[str]:
         async with Fleet.connect(settings=settings()) as fleet:
-            return await fleet.message(agent, text, by=getpass.getuser())
+            return await fleet.message(agent, text, by=person())
 
     names = run(work())
     if as_json:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +9,7 @@ import typer
 
 from ezaigent.cli.app import EXIT_USAGE, app, run, settings
 from ezaigent.cli.output import note, out, print_line, safe
+from ezaigent.cli.person import person
 
 if TYPE_CHECKING:
     from ezaigent.chat import Chat, ChatMessage, Reply
@@ -56,10 +56,10 @@ async def _once(message: str, to: str, *, yes: bool, wait: float | None, as_json
 
     async with Fleet.connect(settings=settings()) as fleet:
         talk = open_chat(fleet.services, folder=Path.cwd())
-        reply = await talk.say(message, by=getpass.getuser(), to=to, repo=repository_here())
+        reply = await talk.say(message, by=person(), to=to, repo=repository_here())
         print_reply(reply, as_json=as_json)
         if reply.confirmation is not None and yes:
-            reply = await talk.say(f"yes {reply.confirmation.token}", by=getpass.getuser(), to=to)
+            reply = await talk.say(f"yes {reply.confirmation.token}", by=person(), to=to)
             print_reply(reply, as_json=as_json)
         if wait and reply.ok:
             await _answer(talk, reply, wait, as_json=as_json)

@@ -21,17 +21,17 @@ def mcp(
 
 async def _serve(agents: int) -> None:
     import asyncio
-    import getpass
 
     from ezaigent.cli.commands.submit import absolute
     from ezaigent.cli.interrupt import Interrupts
+    from ezaigent.cli.person import person
     from ezaigent.wiring import Fleet, serve_tools
 
     loaded = settings()
     fleet = Fleet.embedded(settings=loaded, agents=agents) if agents else Fleet.connect(settings=loaded)
     with Interrupts() as interrupts:
         async with fleet:
-            serving = asyncio.create_task(serve_tools(fleet, by=getpass.getuser(), place=absolute))
+            serving = asyncio.create_task(serve_tools(fleet, by=person(), place=absolute))
             told = asyncio.create_task(interrupts.once())
             await asyncio.wait({serving, told}, return_when=asyncio.FIRST_COMPLETED)
             ended = serving.done()

@@ -90,12 +90,11 @@ async def _draft(text: str, repo: str | None, model: str | None) -> Draft:
 
 
 async def _submit(made: Plan, key: str | None) -> list[Task]:
-    import getpass
-
+    from ezaigent.cli.person import person
     from ezaigent.wiring import Fleet, submit_plan
 
     async with Fleet.connect(settings=settings()) as fleet:
-        return await submit_plan(made, fleet.services, key=key, by=getpass.getuser())
+        return await submit_plan(made, fleet.services, key=key, by=person())
 
 
 def _show(made: Plan, queued: list[Task]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from enum import StrEnum
@@ -13,6 +12,7 @@ import typer
 
 from ezaigent.cli.app import app, run, settings
 from ezaigent.cli.output import ago, duration, note, out, print_json, safe, table
+from ezaigent.cli.person import person
 
 if TYPE_CHECKING:
     from ezaigent.core.scaling import PoolFields, ScalingSettings
@@ -101,7 +101,7 @@ def config(
     async def work() -> InForce:
         async with _control() as control:
             if wanted:
-                return await control.configure(wanted, by=getpass.getuser(), pool=pool)
+                return await control.configure(wanted, by=person(), pool=pool)
             return await control.settings()
 
     force = run(work())
@@ -169,7 +169,7 @@ def _switch(*, stopped: bool, as_json: bool) -> None:
     async def work() -> bool:
         async with _control() as control:
             act = control.stop if stopped else control.start
-            return await act(by=getpass.getuser())
+            return await act(by=person())
 
     changed = run(work())
     if as_json:

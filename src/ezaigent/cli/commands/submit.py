@@ -104,15 +104,14 @@ def absolute(repo: str) -> str:
 
 
 async def _submit(new: NewTask, *, wait: bool, quiet: bool) -> TaskView:
-    import getpass
-
+    from ezaigent.cli.person import person
     from ezaigent.cli.watch import watch
     from ezaigent.core.errors import UnavailableError
     from ezaigent.wiring import Fleet, require_ready, somebody_works, work_alone
 
     loaded = settings()
     async with Fleet.connect(settings=loaded) as fleet:
-        handle = (await fleet.submit_many([new], by=getpass.getuser()))[0]
+        handle = (await fleet.submit_many([new], by=person()))[0]
         if not wait:
             view = await handle.view()
             if not quiet and view.state != "done" and not await somebody_works(fleet.services, view.profile):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 from collections.abc import Collection
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
@@ -12,6 +11,7 @@ import typer
 from ezaigent.cli.app import app, run, settings
 from ezaigent.cli.commands.submit import PriorityName
 from ezaigent.cli.output import ago, duration, note, out, print_error, print_json, print_line, safe, state_text, table
+from ezaigent.cli.person import person
 from ezaigent.core.errors import UsageError
 from ezaigent.core.money import format_usd, nano_usd
 
@@ -293,7 +293,7 @@ async def _edit(task_id: str, wanted: Edit) -> TaskView:
     if wanted.profile not in (None, "*", *known):
         raise UsageError(f"no profile {wanted.profile!r}; known: {', '.join(sorted(known))}, or any")
     async with Fleet.connect(settings=settings()) as fleet:
-        return await fleet.view(await fleet.services.queue.edit(task_id, wanted, by=getpass.getuser()))
+        return await fleet.view(await fleet.services.queue.edit(task_id, wanted, by=person()))
 
 
 @tasks.command()
@@ -326,7 +326,7 @@ async def _retry(task_ids: list[str]) -> tuple[list[TaskView], dict[str, str]]:
         for task_id in task_ids:
             try:
                 handle = await fleet.task(task_id)
-                await handle.retry(by=getpass.getuser())
+                await handle.retry(by=person())
                 views.append(await handle.view())
             except UsageError as error:
                 refused[task_id] = str(error)
@@ -351,7 +351,7 @@ def _steer(verb: str, task_id: str, *, as_json: bool) -> None:
     async def work() -> TaskView:
         async with Fleet.connect(settings=settings()) as fleet:
             handle = await fleet.task(task_id)
-            await getattr(handle, verb)(by=getpass.getuser())
+            await getattr(handle, verb)(by=person())
             return await handle.view()
 
     view = run(work())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,6 +9,7 @@ import typer
 
 from ezaigent.cli.app import EXIT_FAILED, app, run, settings
 from ezaigent.cli.output import ago, duration, note, out, print_json, safe, table
+from ezaigent.cli.person import person
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -51,7 +51,7 @@ def add_webhook(
     as_json: Json = False,
 ) -> None:
     """Add a target for what happens from now on; its secret is shown this once."""
-    made, secret = _with_webhooks(lambda hooks: hooks.add(url, kinds=kind or [], enabled=not off, by=getpass.getuser()))
+    made, secret = _with_webhooks(lambda hooks: hooks.add(url, kinds=kind or [], enabled=not off, by=person()))
     if as_json:
         print_json({**made.model_dump(mode="json"), "secret": secret})
     else:
@@ -81,21 +81,21 @@ def list_webhooks(as_json: Json = False) -> None:
 @webhook.command("remove")
 def remove_webhook(key: Key) -> None:
     """Remove a target; what was still to be sent to it is dropped."""
-    removed = _with_webhooks(lambda hooks: hooks.remove(key, by=getpass.getuser()))
+    removed = _with_webhooks(lambda hooks: hooks.remove(key, by=person()))
     out.print(f"{safe(removed.id)} is removed")
 
 
 @webhook.command("on")
 def switch_on(key: Key) -> None:
     """Send again, what happens from now on."""
-    view = _with_webhooks(lambda hooks: hooks.change(key, enabled=True, by=getpass.getuser()))
+    view = _with_webhooks(lambda hooks: hooks.change(key, enabled=True, by=person()))
     out.print(f"{safe(view.id)} is on")
 
 
 @webhook.command("off")
 def switch_off(key: Key) -> None:
     """Send nothing; what happens meanwhile is not sent later."""
-    view = _with_webhooks(lambda hooks: hooks.change(key, enabled=False, by=getpass.getuser()))
+    view = _with_webhooks(lambda hooks: hooks.change(key, enabled=False, by=person()))
     out.print(f"{safe(view.id)} is off")
 
 
