@@ -85,13 +85,15 @@ async def test_what_a_peer_without_trust_says_changes_nothing(tmp_path: Path, pr
 async def test_who_comes_through_a_proxy_is_never_taken_for_somebody_on_this_machine(tmp_path: Path) -> None:
     """Neither by an address that was claimed, nor where the proxy was talked into leaving its headers out."""
     draft = {"prompt": "x", "repo": "http://127.0.0.1:1/shop.git"}
+    plan = {"repo": draft["repo"], "tasks": [{"name": "a", "prompt": "x"}]}
     settings = settings_for(tmp_path / "home", rate=100_000, names=[HOST], proxies=["127.0.0.1"])
     async with inside(settings) as served, served.client() as client:
         local = {"Host": "localhost"}
         for headers in (behind("203.0.113.7"), behind("127.0.0.1") | local, {"X-Forwarded-Proto": "http"}, local):
-            answer = await client.post("/api/v1/tasks", json=draft, headers=headers)
-            assert answer.status_code == 422
-            assert "[server] internal" in answer.json()["detail"]
+            for path, asked in (("tasks", draft), ("plans/submit", plan)):
+                answer = await client.post(f"/api/v1/{path}", json=asked, headers=headers)
+                assert answer.status_code == 422
+                assert "[server] internal" in answer.json()["detail"]
     async with inside(settings_for(tmp_path / "other", rate=100_000)) as served, served.client() as client:
         assert (await client.post("/api/v1/tasks", json=draft)).status_code == 424  # was looked at
         told = await client.post("/api/v1/tasks", json=draft, headers={"X-Forwarded-Proto": "http"})

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
-_HEADING: Final = re.compile(r"^ {0,3}(#{1,6})\s+(.*?)\s*#*\s*$")
+_HEADING: Final = re.compile(r"^ {0,3}(#{1,6})\s+(.*)$")
 _UNDERLINE: Final = re.compile(r"^ {0,3}(=+|-{3,})\s*$")
 _ITEM: Final = re.compile(r"^(\s*)(?:([-*+\u2022])|(\d{1,3})[.)])\s+(?:\[([ xX~-])\]\s+)?(.*)$")
 _TODO: Final = re.compile(r"^(\s*)(?:todo|task|fixme)\s*[:\-]\s*(.+)$", re.IGNORECASE)
@@ -64,8 +64,9 @@ class Document:
 
 def read_document(text: str) -> Document:
     """Read a text; what is no Markdown is one section of prose. Code in fences is prose."""
-    lines = text.replace("\r\n", "\n").replace("\t", " " * _TAB).split("\n")
+    lines = text.replace("\t", " " * _TAB).splitlines()
     sections = [Section("", 0)]
+    above: list[Section] = []
     open_items: list[Item] = []
     fence = ""
     for place, line in enumerate(lines):
@@ -78,7 +79,7 @@ def read_document(text: str) -> Document:
         following = lines[place + 1] if place + 1 < len(lines) else ""
         heading = _heading(line, following)
         if heading is not None:
-            sections.append(_section(heading, sections))
+            sections.append(_section(heading, above))
             open_items = []
         elif _UNDERLINE.match(line):
             open_items = []
@@ -99,7 +100,7 @@ def read_document(text: str) -> Document:
 def _heading(line: str, following: str) -> tuple[int, str] | None:
     found = _HEADING.match(line)
     if found:
-        return len(found[1]), found[2]
+        return len(found[1]), found[2].rstrip().rstrip("#").rstrip()
     if line.strip() and not line.startswith(" ") and _ITEM.match(line) is None:
         under = _UNDERLINE.match(following)
         if under:
@@ -107,15 +108,14 @@ def _heading(line: str, following: str) -> tuple[int, str] | None:
     return None
 
 
-def _section(heading: tuple[int, str], before: list[Section]) -> Section:
+def _section(heading: tuple[int, str], above: list[Section]) -> Section:
+    """Return the section below those that are ``above``, and let it stand there for what follows."""
     level, title = heading
-    parents: list[str] = []
-    above = level
-    for one in reversed(before):
-        if 0 < one.level < above:
-            parents.insert(0, one.title)
-            above = one.level
-    return Section(title, level, parents=tuple(parents))
+    while above and above[-1].level >= level:
+        above.pop()
+    section = Section(title, level, parents=tuple(one.title for one in above))
+    above.append(section)
+    return section
 
 
 def _item(line: str) -> Item | None:

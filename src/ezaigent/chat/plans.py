@@ -67,10 +67,11 @@ class Plan(BaseModel):
 
 def trouble(tasks: tuple[PlannedTask, ...]) -> str | None:
     """Return in one line what is wrong with the names and needs; None where they are sound."""
-    names = [task.name for task in tasks]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
-        return f"two tasks are named {twice!r}; give each its own name"
+    names: set[str] = set()
+    for task in tasks:
+        if task.name in names:
+            return f"two tasks are named {task.name!r}; give each its own name"
+        names.add(task.name)
     for task in tasks:
         unknown = next((need for need in task.needs if need not in names), None)
         if unknown is not None:
@@ -83,22 +84,23 @@ def find_circle(needs: dict[str, tuple[str, ...]]) -> list[str] | None:
     """Return the names of a circle, first name again at its end; None where there is none."""
     finished: set[str] = set()
     for start in needs:
-        path: list[str] = []
+        path: dict[str, None] = {}  # in the order of the walk
         stack: list[tuple[str, int]] = [(start, 0)]
         while stack:
             name, at = stack.pop()
             if at == 0:
                 if name in path:
-                    return [*path[path.index(name) :], name]
+                    walked = list(path)
+                    return [*walked[walked.index(name) :], name]
                 if name in finished:
                     continue
-                path.append(name)
+                path[name] = None
             if at < len(needs.get(name, ())):
                 stack.append((name, at + 1))
                 stack.append((needs[name][at], 0))
             else:
                 finished.add(name)
-                path.pop()
+                path.popitem()
     return None
 
 

@@ -218,6 +218,7 @@ def answered(conn: Connection, once: Once) -> ChatMessage | None:
 def stands_for(conn: Connection, key: str, digest: str) -> bool:
     """Let a plan's key stand for the plan with this digest; False where it stands for another one already."""
     once = Once("/plans", "", key)  # no agent is called that
+    _forget.run(conn, _DAYS * 86_400)
     _begin.run(conn, *once, digest)
     return begun(conn, once) == digest
 

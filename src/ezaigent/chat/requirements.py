@@ -7,13 +7,14 @@ A numbered list is done in its order. What a person finds wrong is edited before
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final, Literal, NamedTuple
 
 from ezaigent.chat.documents import Document, Item, Section, read_document
 from ezaigent.chat.plans import MOST, Plan, PlannedTask, checked, name_for
-from ezaigent.chat.references import order_in_line, order_of, resolve
+from ezaigent.chat.references import Said, named_in, order_in_line, order_of, resolve, words_of
 from ezaigent.core.errors import UsageError
 
 Priority = Literal["critical", "high", "normal", "low"]
@@ -56,6 +57,11 @@ _LINE: Final = 5000
 """Characters of a line."""
 _ENTRIES: Final = 10 * MOST
 """Entries of a document, those that are done counted."""
+_NAMED: Final = 4 * MOST
+"""References of a document to tasks and sections; each is compared with all entries."""
+_PROMPT: Final = 200_000
+_PROMPTS: Final = 5_000_000
+"""Characters of a plan's prompts and checks: what holds for every task is told to each."""
 
 
 class Draft(NamedTuple):
@@ -75,7 +81,7 @@ class _Entry:
     done: bool = False
     details: list[str] = field(default_factory=list[str])
     after: list[str] = field(default_factory=list[str])
-    before: list[int] = field(default_factory=list[int])
+    before: Sequence[int] = ()
     """Places of entries that the order of a numbered list puts before it."""
     scope: list[str] = field(default_factory=list[str])
     checks: list[str] = field(default_factory=list[str])
@@ -102,17 +108,27 @@ def draft_plan(text: str, profiles: Sequence[str] = (), *, repo: str | None = No
     notes: list[str] = []
     for entry in entries:
         _read_fields(entry, profiles, notes)
-    needs = [[] if entry.done else _needs(place, entries, notes) for place, entry in enumerate(entries)]
-    whole = [check for section in document.sections if _is_proof(section) for check in _commands(section)]
+    known = _Known.of(entries)
+    needs = [[] if entry.done else _needs(place, entries, known, notes) for place, entry in enumerate(entries)]
+    proof = _Proof.of(document)
     names: set[str] = set()
     named = [name_for(_title(entry.text), names) for entry in entries]
-    tasks = tuple(
-        _task(entry, named[place], [named[one] for one in needs[place] if not entries[one].done], document, whole)
-        for place, entry in enumerate(entries)
-        if not entry.done
-    )
+    tasks: list[PlannedTask] = []
+    size = 0
+    for place, entry in enumerate(entries):
+        if entry.done:
+            continue
+        after = [named[one] for one in needs[place] if not entries[one].done]
+        task = _task(entry, named[place], after, document, proof)
+        size += len(task.prompt) + sum(map(len, task.checks))
+        if size > _PROMPTS:
+            raise UsageError(
+                f"the tasks' prompts and checks come to more than {_PROMPTS} characters, since each is told what holds "
+                "for all; shorten that, or split the document"
+            )
+        tasks.append(task)
     where = repo or next((one for section in document.sections for one in _repos(section)), None)
-    return Draft(checked(tasks, title=document.title, repo=where), tuple(dict.fromkeys(notes)))
+    return Draft(checked(tuple(tasks), title=document.title, repo=where), tuple(dict.fromkeys(notes)))
 
 
 # ---------------------------------------------------------------------------------------------- what is a task
@@ -139,7 +155,7 @@ def _entries(document: Document) -> list[_Entry]:
 
 def _from_items(items: Sequence[Item], section: Section, entries: list[_Entry], *, boxes: bool) -> None:
     """Add the tasks of a list. Where entries have boxes below them, those are the tasks and they only a title."""
-    before: list[int] = []
+    before: Sequence[int] = ()
     for item in items:
         inner = [child for child in item.children if child.checked is not None]
         first = len(entries)
@@ -153,8 +169,8 @@ def _from_items(items: Sequence[Item], section: Section, entries: list[_Entry], 
             continue
         if item.number is not None:
             for entry in entries[first:]:
-                entry.before = list(before)
-            before = list(range(first, len(entries)))
+                entry.before = before
+            before = range(first, len(entries))
 
 
 def _first_sentence(section: Section) -> tuple[str, list[str]]:
@@ -165,7 +181,12 @@ def _first_sentence(section: Section) -> tuple[str, list[str]]:
 
 
 def _is_background(section: Section) -> bool:
-    return any(_BACKGROUND.fullmatch(one) for one in (section.title, *section.parents) if one) and section.level > 1
+    return section.level > 1 and any(_says_background(one) for one in (section.title, *section.parents) if one)
+
+
+@lru_cache(maxsize=64)  # a heading is asked about by every section below it
+def _says_background(title: str) -> bool:
+    return _BACKGROUND.fullmatch(title) is not None
 
 
 def _is_proof(section: Section) -> bool:
@@ -219,33 +240,63 @@ def _take(entry: _Entry, name: str, value: str, profiles: Sequence[str], notes: 
     return True
 
 
-def _needs(place: int, entries: Sequence[_Entry], notes: list[str]) -> list[int]:
+@dataclass(slots=True)
+class _Known:
+    """What references are compared with, read once for a document."""
+
+    titles: Sequence[frozenset[str]]
+    """Words of the entries' texts."""
+    numbers: Sequence[int | None]
+    headings: Mapping[int, Said]
+    """What the title of a section says, by the section's ``id``."""
+    within: Mapping[str, Sequence[int]]
+    """Places of the entries in sections of a name."""
+
+    @classmethod
+    def of(cls, entries: Sequence[_Entry]) -> _Known:
+        """Read them. Raises ``UsageError`` for more references than can be followed."""
+        sections = {id(entry.section): entry.section for entry in entries}
+        headings = {key: order_of(section.title) for key, section in sections.items()}
+        within: dict[str, list[int]] = {}
+        for place, entry in enumerate(entries):
+            if entry.section.title:
+                name = headings[id(entry.section)].text.casefold().partition(":")[0].strip()
+                within.setdefault(name, []).append(place)
+        named = sum(
+            sum(len(named_in(one)) for one in entry.after) + len(headings[id(entry.section)].after)
+            for entry in entries
+            if not entry.done
+        )
+        if named > _NAMED:
+            raise UsageError(f"{named} references to other tasks in one document; split it, {_NAMED} are the most")
+        return cls([words_of(entry.text) for entry in entries], [one.number for one in entries], headings, within)
+
+
+def _needs(place: int, entries: Sequence[_Entry], known: _Known, notes: list[str]) -> list[int]:
     entry = entries[place]
-    titles, numbers = [one.text for one in entries], [one.number for one in entries]
     needs = list(entry.before)
     for reference in entry.after:
-        found = _sections_meant(reference, place, entries) or resolve(reference, titles, numbers, place)
+        found = _sections_meant(reference, entry, entries, known) or resolve(
+            reference, known.titles, known.numbers, place
+        )
         if found is None:
             notes.append(f"{_title(entry.text)!r} comes after {reference!r}, which is no task here")
             entry.details.append(f"This comes after: {reference}.")
         else:
             needs += found
-    heading = order_of(entry.section.title)
-    for reference in heading.after:
-        needs += _sections_meant(reference, place, entries) or []
+    for reference in known.headings[id(entry.section)].after:
+        needs += _sections_meant(reference, entry, entries, known) or []
     return sorted({one for one in needs if one != place})
 
 
-def _sections_meant(reference: str, place: int, entries: Sequence[_Entry]) -> list[int] | None:
+def _sections_meant(reference: str, entry: _Entry, entries: Sequence[_Entry], known: _Known) -> list[int] | None:
     """Return the tasks of the section that a reference names word by word; None where it names none."""
     wanted = reference.casefold().strip(" `'\"*_.")
     found = [
-        other
-        for other, entry in enumerate(entries)
-        if entry.section is not entries[place].section
-        and order_of(entry.section.title).text.casefold().partition(":")[0].strip()
-        in {wanted, wanted.partition(":")[0]}
-        and entry.section.title
+        place
+        for name in {wanted, wanted.partition(":")[0]}
+        for place in known.within.get(name, ())
+        if entries[place].section is not entry.section
     ]
     return found or None
 
@@ -266,41 +317,55 @@ def _repos(section: Section) -> list[str]:
 # ---------------------------------------------------------------------------------------------- the task
 
 
-def _task(entry: _Entry, name: str, needs: Sequence[str], document: Document, checks: Sequence[str]) -> PlannedTask:
+class _Proof(NamedTuple):
+    """What holds for every task when it is done."""
+
+    checks: Sequence[str]
+    words: str
+
+    @classmethod
+    def of(cls, document: Document) -> _Proof:
+        """Read it out of the sections that say so."""
+        sections = [section for section in document.sections if _is_proof(section)]
+        items = [item.text for section in sections for item in section.items]
+        said = "\n".join(f"- {text}" for text in items if not _COMMAND.search(text))
+        checks = dict.fromkeys(check for section in sections for check in _commands(section))
+        return cls(tuple(checks), f"Done when:\n{said}" if said else "")
+
+
+def _task(entry: _Entry, name: str, needs: Sequence[str], document: Document, proof: _Proof) -> PlannedTask:
+    prompt = _prompt(entry, document, proof.words)
+    if len(prompt) > _PROMPT:
+        raise UsageError(
+            f"the prompt of {_title(entry.text)!r} has {len(prompt)} characters; split it, {_PROMPT} are the most"
+        )
     return PlannedTask(
         name=name,
         title=_title(entry.text),
-        prompt=_prompt(entry, document),
+        prompt=prompt,
         needs=tuple(needs),
         scope=tuple(dict.fromkeys(entry.scope)),
-        checks=tuple(dict.fromkeys([*entry.checks, *checks])),
+        checks=tuple(dict.fromkeys([*entry.checks, *proof.checks])),
         profile=entry.profile,
         priority=entry.priority or "normal",
     )
 
 
-def _prompt(entry: _Entry, document: Document) -> str:
+def _prompt(entry: _Entry, document: Document, proof: str) -> str:
     place = [one for one in (document.title, *entry.section.parents, order_of(entry.section.title).text) if one]
     place = list(dict.fromkeys(one for one in place if one != entry.text))
     details = "\n".join(line for line in entry.details if line.strip())
-    proof = [
-        f"- {item.text}"
-        for section in document.sections
-        if _is_proof(section)
-        for item in section.items
-        if not _COMMAND.search(item.text)
-    ]
     around = entry.section.text if entry.section.items and not _FIELD.match(entry.section.text) else ""
     parts = [
         entry.text,
         details,
         f"Part of: {' > '.join(place)}." if place else "",
         around,
-        "\n".join(["Done when:", *proof]) if proof else "",
+        proof,
     ]
     return "\n\n".join(part for part in parts if part)
 
 
 def _title(text: str) -> str:
-    plain = " ".join(_PLAIN.sub(lambda found: found[1] or "", text).split()).rstrip(".:;")
+    plain = " ".join(_PLAIN.sub(lambda found: found[1] or "", text[: 5 * _TITLE]).split()).rstrip(".:;")
     return plain if len(plain) <= _TITLE else f"{plain[: _TITLE - 1]}…"
