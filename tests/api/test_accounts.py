@@ -162,6 +162,20 @@ def test_wrong_passwords_wait_twice_as_long_each_time() -> None:
     assert tries.wait("there", "anna") == 0
 
 
+def test_guesses_out_of_one_ipv6_network_are_counted_as_those_of_one() -> None:
+    """Whoever has a machine with IPv6 has 2**64 addresses."""
+    tries = SignIns(lambda: 0.0)
+    for number in range(5):
+        tries.failed(f"2001:db8::{number:x}:1", "anna")
+    assert tries.wait("2001:db8::ffff", "anna") == 1
+    assert tries.wait("2001:db8:0:1::1", "anna") == 0
+    for number in range(5):
+        tries.failed("::ffff:203.0.113.7" if number % 2 else "203.0.113.7", "anna")
+    assert tries.wait("203.0.113.7", "anna") == 1
+    assert tries.wait("::ffff:203.0.113.8", "anna") == 0
+    assert tries.wait("fe80::1%eth0", "anna") == tries.wait("unknown", "anna") == 0
+
+
 def test_good_passwords_never_make_an_address_wait() -> None:
     """Seven people behind one address, as behind a proxy or at an office: each try is counted before it is known."""
     clock = [0.0]

@@ -14,6 +14,8 @@ from tests.api.conftest import Inside, Place, inside, settings_for
 
 from ezaigent.core.change import Change
 from ezaigent.core.settings import ProviderSettings
+from ezaigent.fleet import seats
+from ezaigent.fleet.leader import LAUNCHING, Election
 from ezaigent.store import NewEvent, Sql, emit_many
 from ezaigent.tasks import NewTask, Slot, pending_messages
 
@@ -232,6 +234,30 @@ def _inert(answer: httpx.Response) -> None:
     assert answer.headers["content-type"] in {"application/json", "application/problem+json"}
     assert answer.headers["x-content-type-options"] == "nosniff"
     assert "default-src 'none'" in answer.headers["content-security-policy"]
+
+
+async def test_agents_are_listed_by_status_and_profile(served: Inside) -> None:
+    await served.db.write(lambda conn: seats.order(conn, "mistral", 2))
+    term = await Election(served.db, LAUNCHING, "launcher", lease=600).campaign()  # somebody starts workers for them
+    assert term is not None
+    for paused in ("mistral-2", "gpt-7"):
+        await served.fleet.services.queue.pause(paused, by="me")
+    async with served.client() as client:
+
+        async def shown(**wanted: list[str]) -> list[tuple[str, str]]:
+            answer = await client.get("/api/v1/agents", params=wanted)
+            assert answer.status_code == 200, answer.text
+            return [(one["name"], one["status"]) for one in answer.json()["items"]]
+
+        first, second, absent = ("mistral-1", "starting"), ("mistral-2", "paused"), ("gpt-7", "offline")
+        assert await shown() == [first, second, absent]
+        assert await shown(status=["paused"]) == [second]
+        assert await shown(status=["offline", "starting"]) == [first, absent]
+        assert await shown(profile=["gpt", "claude"]) == [absent]
+        assert await shown(profile=["mistral"], status=["starting", "offline"]) == [first]
+        assert await shown(profile=["mistra"]) == []
+        refused = await client.get("/api/v1/agents", params={"status": "asleep"})
+        assert refused.status_code == 422
 
 
 async def test_agents_queue_costs_and_autoscaler_are_there(served: Inside) -> None:

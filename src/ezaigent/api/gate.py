@@ -31,7 +31,7 @@ from ezaigent.api.problems import (
     request_id,
 )
 from ezaigent.api.proxies import Proxies
-from ezaigent.api.throttle import Buckets
+from ezaigent.api.throttle import Buckets, one_caller
 from ezaigent.core.errors import EzAigentError
 from ezaigent.core.outside import FROM_AFAR
 from ezaigent.core.settings import ServerSettings
@@ -160,7 +160,7 @@ class Gate:
         return await self._accounts.by_session(cookie), cookie
 
     def _stranger(self, address: str, *, refuse: bool) -> None:
-        wait = self._strangers.take(address)
+        wait = self._strangers.take(one_caller(address))
         if wait:
             raise Refusal(
                 TOO_MANY,

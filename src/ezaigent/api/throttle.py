@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -9,6 +10,19 @@ from typing import Final
 
 _KEPT: Final = 10_000
 """Callers remembered; the one not seen for longest is forgotten first."""
+
+
+def one_caller(address: str) -> str:
+    """Return what is counted as one: the address; of IPv6 its network of 64 bits, all of which one machine can have."""
+    try:
+        found = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if isinstance(found, ipaddress.IPv4Address):
+        return str(found)
+    if found.ipv4_mapped is not None:
+        return str(found.ipv4_mapped)
+    return str(ipaddress.IPv6Network((int(found) >> 64 << 64, 64)))
 
 
 class Buckets:
@@ -87,4 +101,5 @@ class SignIns:
 
 
 def _keys(address: str, name: str) -> tuple[tuple[str, int], ...]:
-    return ((f"{address} {name}", _FREE), (address, 10 * _FREE))
+    who = one_caller(address)
+    return ((f"{who} {name}", _FREE), (who, 10 * _FREE))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ezaigent.fleet.models import WorkerInfo
-from ezaigent.fleet.roster import AgentView, Roster, profile_of
+from ezaigent.fleet.roster import AgentView, Roster, Status, profile_of
 from ezaigent.fleet.seats import DRAINED, Seat, leave
 from ezaigent.fleet.views import CheckView, TaskView, UsageView
 
@@ -72,6 +72,7 @@ __all__ = [
     "ScalerView",
     "Seat",
     "Series",
+    "Status",
     "TaskView",
     "Term",
     "Trace",

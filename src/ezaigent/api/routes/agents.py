@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Path
+from fastapi import APIRouter, Header, Path, Query
+from pydantic import Field
 
 from ezaigent.api.access import Access
 from ezaigent.api.backstage import Caller, On
 from ezaigent.api.gate import needs
-from ezaigent.api.models import AgentList, AgentMessage, Steered
+from ezaigent.api.models import AgentList, AgentMessage, Steered, Text
 from ezaigent.api.problems import documented
 from ezaigent.api.routes import kinds
+from ezaigent.fleet import Status
 from ezaigent.tasks import QueueStats
 
 router = APIRouter(prefix="/api/v1", tags=["fleet"], responses=documented())
@@ -23,9 +25,22 @@ Name = Annotated[
 
 
 @router.get("/agents", operation_id="list_agents", openapi_extra=needs(Access.READ))
-async def list_agents(on: On) -> AgentList:
-    """List the agents that exist, and paused ones that do not, each with its derived status."""
-    return AgentList(items=await on.roster.agents())
+async def list_agents(
+    on: On,
+    status: Annotated[list[Status] | None, Query(description="Only agents with one of these.")] = None,
+    profile: Annotated[
+        list[Annotated[Text, Field(max_length=200)]] | None,
+        Query(description="Only agents of these profiles.", max_length=100),
+    ] = None,
+) -> AgentList:
+    """List the agents that exist, and paused ones that do not, each with its derived status; all of them, no pages."""
+    return AgentList(
+        items=[
+            agent
+            for agent in await on.roster.agents()
+            if (not status or agent.status in status) and (not profile or agent.profile in profile)
+        ]
+    )
 
 
 @router.post("/agents/{name}/pause", operation_id="pause_agent", openapi_extra=needs(Access.OPERATE))
