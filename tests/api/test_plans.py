@@ -13,6 +13,7 @@ from tests.api.conftest import Inside, inside
 
 from ezaigent.cli.demo import build
 from ezaigent.core.settings import ChatSettings, ProfileSettings
+from ezaigent.store import Sql
 from ezaigent.testing import ModelServer, ToolCall, from_steps
 
 PLANS = "/api/v1/plans"
@@ -65,6 +66,11 @@ async def test_a_document_is_drafted_edited_and_queued_once(served: Inside, tmp_
             assert refused.status_code == 422
             assert "'monday' was used for another plan" in refused.json()["detail"]
         assert await _queued(served) == 3
+
+        await served.db.write(Sql("UPDATE begun_lines SET at = at - 30.5 * 86400").run)
+        later = await client.post(f"{PLANS}/submit", json={**plan, "tasks": [first]}, headers=key)
+        assert later.status_code == 201
+        assert await _queued(served) == 4
 
 
 async def test_two_plans_under_one_key_at_once_are_one_of_them(served: Inside, tmp_path: Path) -> None:
