@@ -209,7 +209,7 @@ def served(server: ModelServer) -> Generator[str]:
 
 def test_an_agent_is_read_while_its_model_speaks(tmp_path: Path, browser: Browser, built: None) -> None:
     steps = [Reply(text=WORDS, tool_calls=(ToolCall("list_files", {}),)), "All done."]
-    models = ModelServer(from_steps(steps), chunk_delay=0.1, latency=0.3)
+    models = ModelServer(from_steps(steps), chunk_delay=1.5, latency=0.3)
     with served(models) as url, sited(tmp_path, browser, **with_model(url)) as site:
         page = site.set_up()
         page.goto(f"{site.url}/#/chat?with=gpt-1")
@@ -220,7 +220,7 @@ def test_an_agent_is_read_while_its_model_speaks(tmp_path: Path, browser: Browse
         task = site.submit(other, "Look at the files")
         saying = page.locator("[data-saying]")
         expect(saying).to_contain_text("First I look at the files, and then", timeout=60_000)
-        models.chunk_delay = 2.0  # it speaks on until all of this was seen, however slow the machine is
+        models.chunk_delay = 5.0  # it speaks on until all of this was seen, however slow the machine is
         expect(saying).not_to_contain_text(WORDS)
         other.goto(f"{site.url}/#/tasks/{task}?part=log")
         expect(other.get_by_role("region", name="What gpt-1 is saying")).to_contain_text("look again")

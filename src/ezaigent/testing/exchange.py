@@ -189,10 +189,17 @@ class Exchange:
         await response.prepare(self._request)
         for event in events:
             await response.write(event)
-            await asyncio.sleep(self._server.chunk_delay)
+            await self._breathe()
         await response.write_eof()
         self._close_record(good=good)
         return response
+
+    async def _breathe(self) -> None:
+        """Wait as long as the server now says that one waits between two events, also if it says so meanwhile."""
+        clock = asyncio.get_running_loop().time
+        began = clock()
+        while (left := began + self._server.chunk_delay - clock()) > 0:
+            await asyncio.sleep(min(left, 0.1))
 
     async def _whole(
         self, body: bytes, kind: str, headers: Mapping[str, str], *, good: bool = True

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from ezaigent.testing.limits import Standing
 
 PIECES = 4
-"""Pieces that a streamed text or argument string is cut into."""
+"""Pieces that a streamed text or argument string is cut into at least, if it has the length."""
+LARGEST = 256
+"""Characters of a piece at most."""
 
 
 class Wire(Protocol):
@@ -70,8 +72,8 @@ def event(data: object, name: str | None = None) -> bytes:
 
 
 def pieces(text: str) -> list[str]:
-    """Cut a text into at most :data:`PIECES` parts."""
-    size = max(8, -(-len(text) // PIECES))
+    """Cut a text into :data:`PIECES` parts, fewer if it is short, and more if it is long."""
+    size = min(max(8, -(-len(text) // PIECES)), LARGEST)
     return [text[start : start + size] for start in range(0, len(text), size)]
 
 
