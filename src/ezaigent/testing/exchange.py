@@ -198,7 +198,7 @@ class Exchange:
         """Wait as long as the server now says that one waits between two events, also if it says so meanwhile."""
         clock = asyncio.get_running_loop().time
         began = clock()
-        while (left := began + self._server.chunk_delay - clock()) > 0:
+        while (left := began + self._server.chunk_delay - clock()) > 0:  # noqa: ASYNC110 - it may change meanwhile
             await asyncio.sleep(min(left, 0.1))
 
     async def _whole(
