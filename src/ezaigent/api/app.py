@@ -9,6 +9,7 @@ from typing import Any, Final
 from fastapi import APIRouter, FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.types import ASGIApp
 
 from ezaigent.api import dashboard, page
@@ -40,7 +41,11 @@ from ezaigent.api.routes import (
 )
 from ezaigent.api.stream import Fanout
 from ezaigent.api.throttle import SignIns
-from ezaigent.api.zipping import Zipping
+
+_LEAST_ZIPPED: Final = 2048
+"""Bytes below which an answer is sent as it is. Nothing that holds a secret is as large."""
+_LEVEL: Final = 1
+"""Of gzip's 9. Lists of JSON become hardly smaller by more, and it takes several times as long."""
 
 ROUTERS: Final[tuple[APIRouter, ...]] = (
     tasks.router,
@@ -86,7 +91,8 @@ def guarded(stage: Stage) -> ASGIApp:
     server = stage.settings.server
     routes = [route for router in ROUTERS for route in router.routes if isinstance(route, APIRoute)]
     gate = Gate(app, accounts=stage.accounts, settings=server, routes=routes)
-    return Hygiene(Zipping(gate), max_body=server.max_body, seen=metrics.seen)
+    zipped = GZipMiddleware(gate, minimum_size=_LEAST_ZIPPED, compresslevel=_LEVEL)
+    return Hygiene(zipped, max_body=server.max_body, seen=metrics.seen)
 
 
 def bare_app(version: str = "0") -> FastAPI:

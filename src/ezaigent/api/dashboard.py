@@ -10,7 +10,6 @@ from fastapi import Path as PathParameter
 from fastapi.responses import FileResponse, HTMLResponse, Response
 
 from ezaigent.api.gate import needs
-from ezaigent.api.zipping import accepts
 from ezaigent.core.errors import NotFoundError
 
 STATIC: Final = Path(__file__).parent / "static"
@@ -42,6 +41,15 @@ _TYPES: Final = {
 """Not left to the tables of the system, which differ; a browser runs no script of another type."""
 _NAME: Final = r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,199}$"
 Takes = Annotated[str, Header(alias="Accept-Encoding", include_in_schema=False)]
+
+
+def accepts(takes: str, coding: str) -> bool:
+    """Whether an ``Accept-Encoding`` names the coding and does not refuse it with ``q=0``."""
+    for one in takes.split(","):
+        name, _, weight = one.strip().lower().partition(";")
+        if name.strip() == coding:
+            return set(weight.partition("=")[2].strip()) - set("0.") != set() or "=" not in weight
+    return False
 
 
 def built(static: Path = STATIC) -> bool:
