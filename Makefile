@@ -8,6 +8,8 @@ BIN    := $(VENV)/bin
 PYTHON ?= python3
 UV     := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
 JOBS   ?= auto
+# A test that fails is run once more, and named: many start real processes, on machines that others use as well.
+RERUNS ?= 1
 BENCH  ?= queue journal agents start autoscaler governor api chat
 
 .PHONY: help setup demo ui up test check fix bench build lock clean
@@ -52,7 +54,7 @@ fix: $(VENV)/.ready ## Mend what ruff can
 test: check ## Everything: checks, tests on real servers, coverage
 	@sh tests/services/install.sh
 	@rm -f .coverage .coverage.*
-	@status=0; $(BIN)/coverage run -m pytest -n $(JOBS) --dist worksteal || status=$$?; \
+	@status=0; $(BIN)/coverage run -m pytest -n $(JOBS) --dist worksteal --reruns $(RERUNS) -raR || status=$$?; \
 	$(BIN)/coverage combine --quiet && $(BIN)/coverage report || { test $$status -ne 0 || status=2; }; exit $$status
 
 bench: $(VENV)/.ready ## Run the benchmarks: make bench BENCH="queue journal"
