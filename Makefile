@@ -12,6 +12,9 @@ JOBS   ?= auto
 RERUNS ?= 1
 BENCH  ?= queue journal agents start autoscaler governor api chat
 
+# The tests start hundreds of processes: byte code is kept, whatever the environment says.
+export PYTHONDONTWRITEBYTECODE :=
+
 .PHONY: help setup demo ui up test check fix bench build lock clean
 
 help: ## Show this list
