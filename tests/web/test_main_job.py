@@ -46,6 +46,11 @@ def test_a_person_sets_up_submits_watches_reads_the_change_and_approves(site: Si
     page.get_by_label("Search in title and prompt").fill("nothing like it")
     expect(page.get_by_text("No task is like that.")).to_be_visible()
     page.get_by_label("Search in title and prompt").fill("UNUSED imports")
+    page.get_by_label("Repository").select_option(str(site.repo))
+    expect(row).to_be_visible()
+    page.get_by_label("Profile").select_option("gpt")
+    expect(page.get_by_text("No task is like that.")).to_be_visible()
+    page.get_by_label("Profile").select_option("")
     expect(row).to_be_visible()
     assert site.problems == []
 

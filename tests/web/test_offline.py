@@ -238,8 +238,8 @@ def test_a_silent_server_is_told_within_five_seconds_of_the_browser_s_own_time(s
     page.goto(site.url)
     expect(page.get_by_role("table", name="Agents")).to_contain_text("mechanic-3")
     connected(page)
-    with page.expect_response("**/healthz"):  # after a minute without a word; from its answer on it is quiet
-        page.clock.pause_at(page.evaluate("Date.now()") / 1000 + 60)
+    with page.expect_response("**/healthz"):  # after ten seconds without a word; from its answer on it is quiet
+        page.clock.pause_at(page.evaluate("Date.now()") / 1000 + 10)
     connected(page)
     site.process.send_signal(signal.SIGSTOP)
     try:
@@ -248,3 +248,22 @@ def test_a_silent_server_is_told_within_five_seconds_of_the_browser_s_own_time(s
         expect(page.locator("[data-stale]")).to_contain_text("as of")
     finally:
         site.process.send_signal(signal.SIGCONT)
+
+
+def test_a_stream_that_died_without_a_word_is_opened_anew_though_the_server_answers(site: Site) -> None:
+    """As when a phone changes its network, or a proxy forgets a connection."""
+    site.context.add_init_script("delete window.SharedWorker")
+    page = site.page()
+    page.clock.install()
+    site.set_up().close()
+    page.goto(site.url)
+    connected(page)
+    page.clock.pause_at(page.evaluate("Date.now()") / 1000 + 60)
+    with page.expect_response("**/api/v1/events"):
+        for _ in range(100):
+            page.clock.run_for(500)
+            if page.locator("[data-connection=lost]").count():
+                page.clock.run_for(5_000)
+                break
+            page.wait_for_timeout(50)
+    connected(page)

@@ -46,7 +46,26 @@ const middleware: Middleware = {
   },
 };
 
-export const http = createClient<paths>({ baseUrl: location.origin, credentials: 'same-origin', cache: 'no-store' });
+const PATIENCE = 60_000; // milliseconds that a question may go unanswered; a change may take as long as its checks
+
+/** Ask; a question on a connection that died unnoticed does not wait for good. */
+async function ask(request: Request): Promise<Response> {
+  if (request.method !== 'GET') return fetch(request);
+  const late = new AbortController();
+  const timer = setTimeout(() => late.abort(), PATIENCE);
+  try {
+    return await fetch(request, { signal: AbortSignal.any([request.signal, late.signal]) });
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+export const http = createClient<paths>({
+  baseUrl: location.origin,
+  credentials: 'same-origin',
+  cache: 'no-store',
+  fetch: ask,
+});
 http.use(middleware);
 
 interface Answer<T> {

@@ -6,6 +6,7 @@ type Schemas = components['schemas'];
 export type FleetEvent = Schemas['Event'];
 export type Task = Schemas['TaskView'];
 export type TaskItem = Schemas['TaskItem'];
+export type TaskPage = Schemas['TaskPage'];
 export type TaskDraft = Schemas['TaskDraft'];
 export type Agent = Schemas['AgentView'];
 export type QueueStats = Schemas['QueueStats'];

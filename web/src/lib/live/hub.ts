@@ -4,6 +4,7 @@ import { messages } from './sse';
 
 const QUIET = 2_500; // milliseconds without a byte after which the server is asked whether it is there
 const PROBE = 1_500; // milliseconds that its answer may take: together a loss is told within 5 s
+const DEAD = 40_000; // milliseconds without a byte of the stream, which says something every 15 s: it is open no more
 const LONGEST_WAIT = 5_000;
 const DEAF_AFTER = 3_000; // milliseconds without a tab that listens before models are no longer heard
 const CLOSE_AFTER = 5_000; // milliseconds without a tab before the stream is closed
@@ -13,6 +14,7 @@ export class Hub {
   #tabs = new Set<MessagePort>();
   #state: Connection = 'connecting';
   #heard: number | null = null;
+  #streamed = 0; // when the stream itself last said anything
   #last: number | null = null;
   #opened = 0;
   #pending: FleetEvent[] = [];
@@ -27,7 +29,7 @@ export class Hub {
 
   attach(port: MessagePort): void {
     port.onmessage = (message: MessageEvent<ToHub>) => {
-      if (message.data.type === 'bye') this.#leave(port);
+      if (message.data.type === 'bye') this.#leave(port, message.data.signedOut ? 0 : CLOSE_AFTER);
       else if (message.data.type === 'hear') this.#listen(port, message.data.wanted);
       else this.#join(port, message.data.after);
     };
@@ -59,14 +61,16 @@ export class Hub {
     );
   }
 
-  #leave(port: MessagePort): void {
+  #leave(port: MessagePort, closeAfter: number): void {
     this.#listen(port, false);
     this.#tabs.delete(port);
     if (this.#tabs.size > 0) return;
+    clearTimeout(this.#closing);
     this.#closing = setTimeout(() => {
       this.#stop?.abort();
+      this.#stop = undefined; // who comes before it has ended opens one of its own
       this.#last = null;
-    }, CLOSE_AFTER);
+    }, closeAfter);
   }
 
   async #run(): Promise<void> {
@@ -111,11 +115,18 @@ export class Hub {
     if (!answer.ok || answer.body === null) throw new Error(`the event stream answered ${answer.status}`);
     this.#opened += 1;
     this.#hear();
+    this.#streamed = Date.now();
     this.#become('live');
-    const watch = setInterval(() => void this.#probe(silent), 500);
+    const watch = setInterval(() => {
+      if (Date.now() - this.#streamed > DEAD) silent.abort();
+      else void this.#probe(silent);
+    }, 500);
+    const heard = () => {
+      this.#streamed = Date.now();
+      this.#hear();
+    };
     try {
-      for await (const message of messages(answer.body, () => this.#hear()))
-        this.#take(message.event, message.id, message.data);
+      for await (const message of messages(answer.body, heard)) this.#take(message.event, message.id, message.data);
     } finally {
       clearInterval(watch);
       silent.abort();
@@ -131,7 +142,8 @@ export class Hub {
     const late = setTimeout(() => asked.abort(), PROBE);
     try {
       const answer = await fetch('/healthz', { signal: asked.signal, cache: 'no-store' });
-      if (answer.ok) this.#hear();
+      if (answer.status < 500) this.#hear();
+      else silent.abort(); // a proxy that misses the server
     } catch {
       silent.abort();
     } finally {

@@ -11,7 +11,7 @@ export class Link {
     this.#port = port();
     this.#port.onmessage = (message: MessageEvent<FromHub>) => onMessage(message.data);
     this.#port.start();
-    addEventListener('pagehide', () => this.#say({ type: 'bye' }));
+    addEventListener('pagehide', () => this.#say({ type: 'bye', signedOut: false }));
     addEventListener('pageshow', (event) => {
       if (event.persisted) this.hello();
     });
@@ -27,8 +27,9 @@ export class Link {
     this.#say({ type: 'hear', wanted });
   }
 
+  /** Leave because the person signed out: with the last tab the stream is closed at once. */
   bye(): void {
-    this.#say({ type: 'bye' });
+    this.#say({ type: 'bye', signedOut: true });
   }
 
   #say(message: ToHub): void {

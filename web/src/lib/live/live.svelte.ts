@@ -13,12 +13,16 @@ class Live {
   /** Streams that the browser's hub opened so far, and tabs that share it. */
   opened = $state(0);
   tabs = $state(0);
+  /** Whether the person wants nothing to move by itself. */
+  held = $state(false);
 
   #link: Link | undefined;
   #last: number | null = null;
   #listeners = new Set<Listener>();
   #hearers = new Set<(pieces: readonly Speech[]) => void>();
   #refreshers = new Set<() => void>();
+  #greeters = new Set<() => void>();
+  #leavers = new Set<() => void>();
 
   start(): void {
     if (this.#link === undefined)
@@ -33,6 +37,7 @@ class Live {
   stop(): void {
     this.#link?.bye();
     this.#last = null;
+    this.held = false;
     this.state = 'connecting';
   }
 
@@ -58,15 +63,31 @@ class Live {
     return () => this.#refreshers.delete(then);
   }
 
+  /** Call `then` whenever the server is there, for the first time or again. */
+  onBack(then: () => void): void {
+    this.#greeters.add(then);
+  }
+
+  /** Call `then` when the server gives this browser no events any more. */
+  onSignedOut(then: () => void): void {
+    this.#leavers.add(then);
+  }
+
+  /** Let nothing move by itself, or bring all up to date and let it flow again. */
+  hold(still: boolean): void {
+    this.held = still;
+    if (!still) this.#refresh();
+  }
+
   #receive(message: FromHub): void {
     if (message.type === 'events') {
       const fresh = message.events.filter((event) => this.#last === null || event.seq > this.#last);
       this.heard = message.heard / 1000;
       if (fresh.length === 0) return;
       this.#last = fresh.at(-1)?.seq ?? this.#last;
-      for (const listener of this.#listeners) listener(fresh);
+      if (!this.held) for (const listener of this.#listeners) listener(fresh);
     } else if (message.type === 'speech') {
-      for (const hearer of this.#hearers) hearer(message.pieces);
+      if (!this.held) for (const hearer of this.#hearers) hearer(message.pieces);
     } else if (message.type === 'resync') {
       this.#last = null;
       this.#refresh();
@@ -78,13 +99,16 @@ class Live {
       this.tabs = message.tabs;
       if (message.state === before) return;
       if (message.state === 'live') {
+        for (const greeter of this.#greeters) greeter();
         this.#refresh();
         if (before === 'lost') announcer.say('The connection is back.');
       } else if (message.state === 'lost') announcer.say('The connection is lost. What is shown may be out of date.');
+      else if (message.state === 'signed-out') for (const leaver of this.#leavers) leaver();
     }
   }
 
   #refresh(): void {
+    if (this.held) return;
     for (const refresh of this.#refreshers) refresh();
   }
 }

@@ -3,7 +3,7 @@ import type { FleetEvent } from '$lib/api/types';
 /** What a tab says to the hub. `after`: the last event that the tab has, or null for "from now on". */
 export type ToHub =
   | { type: 'hello'; after: number | null }
-  | { type: 'bye' }
+  | { type: 'bye'; signedOut: boolean }
   /** Whether this tab wants to hear what models say while they say it, which costs them more. */
   | { type: 'hear'; wanted: boolean };
 

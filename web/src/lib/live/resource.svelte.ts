@@ -17,6 +17,8 @@ interface Options<T> {
   every?: number;
 }
 
+const PATIENCE = 3_000; // milliseconds that the server gets before what was last seen is shown, dated
+
 /** How old something shown is, and why it could not be read. */
 export interface Freshness {
   readonly asOf: number | null;
@@ -42,6 +44,7 @@ export class Resource<T> implements Freshness {
   #again = false;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #read = 0;
+  #asked = false;
 
   constructor(load: () => Promise<T>, options: Options<T> = {}) {
     this.#load = load;
@@ -55,7 +58,7 @@ export class Resource<T> implements Freshness {
     const stops = [live.listen((events) => this.#take(events)), live.onRefresh(() => void this.load())];
     const poll = this.#options.every
       ? setInterval(() => {
-          if (live.state === 'live' && !document.hidden) this.invalidate();
+          if (live.state === 'live' && !document.hidden) this.invalidate(true);
         }, this.#options.every)
       : undefined;
     void this.load();
@@ -67,12 +70,15 @@ export class Resource<T> implements Freshness {
     };
   }
 
-  /** Read anew soon; many calls are one read. */
-  invalidate(): void {
+  /** Read anew soon; many calls are one read. `byItself`: not for what the person did, so not while all is held still. */
+  invalidate(byItself = false): void {
+    this.#asked ||= !byItself;
     const wait = Math.max(0, this.#read + (this.#options.gap ?? 1_000) - Date.now());
     this.#timer ??= setTimeout(() => {
       this.#timer = undefined;
-      void this.load();
+      const wanted = this.#asked || !live.held;
+      this.#asked = false;
+      if (wanted) void this.load();
     }, wait);
   }
 
@@ -84,6 +90,7 @@ export class Resource<T> implements Freshness {
     this.show();
     this.#meanwhile = [];
     this.loading = true;
+    const late = setTimeout(() => void (this.value === null && this.#recall()), PATIENCE);
     try {
       do {
         this.#again = false;
@@ -102,6 +109,7 @@ export class Resource<T> implements Freshness {
       if (problem.away && this.value === null) await this.#recall();
       this.error = problem;
     } finally {
+      clearTimeout(late);
       this.#meanwhile = null;
       this.loading = false;
     }
@@ -140,6 +148,6 @@ export class Resource<T> implements Freshness {
       if (this.#ahead === null) nextFrame(() => this.show());
       this.#ahead = next;
     } else if (present !== null && this.asOf !== null && !this.recalled) this.#fresh();
-    if (wants && events.some(wants)) this.invalidate();
+    if (wants && events.some(wants)) this.invalidate(true);
   }
 }

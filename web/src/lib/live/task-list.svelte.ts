@@ -5,25 +5,32 @@ import { Resource } from './resource.svelte';
 
 const PAGE = 100;
 
+/** Which tasks, beside those of some states; left out: all. */
+export interface Only {
+  /** With this in title or prompt. */
+  text?: string;
+  profile?: string;
+  repo?: string;
+}
+
 /** Tasks, newest first: the head is kept true, older ones are read when they are wanted. */
 export class TaskList {
   readonly resource: Resource<readonly TaskItem[]>;
   /** Whether there are older ones that were not read yet. */
   more = $state(false);
   #states: State[];
-  #text: string;
+  #only: Only;
   #cursor: string | null = null;
   #reading = false;
 
-  /** `text`: only tasks with this in title or prompt; empty: all. */
-  constructor(states: readonly State[], text = '') {
+  constructor(states: readonly State[], only: Only = {}) {
     this.#states = [...states];
-    this.#text = text;
+    this.#only = Object.fromEntries(Object.entries(only).filter((one) => one[1] !== ''));
     this.resource = new Resource(() => this.#head(), {
       reduce: tasksAfter,
       wants: isTurn,
       every: 15_000,
-      keep: `tasks ${this.#states.join(',')} ${text}`,
+      keep: `tasks ${this.#states.join(',')} ${JSON.stringify(this.#only)}`,
     });
   }
 
@@ -63,7 +70,7 @@ export class TaskList {
     const query = {
       limit: PAGE,
       ...(this.#states.length ? { state: this.#states } : {}),
-      ...(this.#text ? { text: this.#text } : {}),
+      ...this.#only,
       ...(cursor === null ? {} : { cursor }),
     };
     return body(http.GET('/api/v1/tasks', { params: { query } }));

@@ -16,7 +16,7 @@ class Outbox {
     this.#owner = owner;
     if (first && this.#timer === undefined) {
       onChange(() => void this.#look());
-      live.onRefresh(() => void this.send());
+      live.onBack(() => void this.send());
       this.#timer = setInterval(() => {
         if (this.list.some((one) => one.refused === null)) void this.send();
       }, AGAIN);

@@ -3,13 +3,15 @@ import { notices } from '$lib/announce.svelte';
 import type { Task, TaskDraft } from '$lib/api/types';
 import { outbox } from './outbox.svelte';
 
+const PATIENCE = 20_000; // milliseconds that the server gets before what was written waits in the outbox
+
 /**
  * Submit a task; where the server cannot be reached it waits in the outbox, and null is returned. `key`: a second try is
  * the same task. Throws `Problem` for what the server refuses.
  */
 export async function submit(draft: TaskDraft, key: string): Promise<Task | null> {
   const params = { header: { 'idempotency-key': key } };
-  const asked = () => body(http.POST('/api/v1/tasks', { params, body: draft }));
+  const asked = () => body(http.POST('/api/v1/tasks', { params, body: draft, signal: soon() }));
   return orLater(asked, { id: key, kind: 'task', to: '', text: draft.title || draft.prompt, body: draft });
 }
 
@@ -17,13 +19,19 @@ export async function submit(draft: TaskDraft, key: string): Promise<Task | null
 export async function tell(name: string, text: string): Promise<void> {
   const id = idempotencyKey();
   const params = { path: { name }, header: { 'idempotency-key': id } };
-  const asked = () => body(http.POST('/api/v1/agents/{name}/message', { params, body: { text } }));
+  const asked = () => body(http.POST('/api/v1/agents/{name}/message', { params, body: { text }, signal: soon() }));
   try {
     const done = await orLater(asked, { id, kind: 'message', to: name, text, body: { text } });
     if (done !== null) notices.ok(`${name} gets it before its next step`);
   } catch (error) {
     notices.error(error);
   }
+}
+
+function soon(): AbortSignal {
+  const late = new AbortController();
+  setTimeout(() => late.abort(), PATIENCE);
+  return late.signal;
 }
 
 async function orLater<T>(
