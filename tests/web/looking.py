@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from axe_playwright_python.sync_playwright import Axe  # pyright: ignore[reportMissingTypeStubs]
 from playwright.sync_api import Locator, Page
@@ -15,11 +15,14 @@ PICTURES = os.environ.get("PICTURES")
 """A folder that is given one picture of each page and width, as large as the screen: those of the documentation."""
 SCHEMES: Sequence[Literal["light", "dark"]] = ("light", "dark")
 
+_RULES: Final = {"resultTypes": ["violations"], "rules": {"target-size": {"enabled": True}}}
+"""All rules that axe has switched on, and the one of WCAG 2.2, which it has not."""
+
 
 def violations(page: Page) -> list[str]:
     """Return what axe finds, one line each, with the place."""
     axe: Any = Axe()
-    found: list[dict[str, Any]] = axe.run(page).response["violations"]
+    found: list[dict[str, Any]] = axe.run(page, options=_RULES).response["violations"]
     return [f"{one['id']}: {node['html'][:160]}" for one in found for node in one["nodes"]]
 
 

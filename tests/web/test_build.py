@@ -117,7 +117,7 @@ def test_texts_are_sent_compressed_to_who_takes_that(built: None, tmp_path: Path
             assert int(zipped.headers["content-length"]) < int(plain.headers["content-length"])
             assert zipped.content == plain.content
             for answer in (plain, zipped):
-                assert answer.headers["vary"] == "Accept-Encoding"
+                assert "Accept-Encoding" in answer.headers["vary"]
                 assert answer.headers["content-type"] == plain.headers["content-type"]
                 assert answer.headers["cache-control"] == plain.headers["cache-control"]
             refused = client.get(path, headers={"Accept-Encoding": "br;q=0, gzip;q=0.0"})
