@@ -266,7 +266,8 @@ class Carrier:
 
     async def _unbegun(self, command: Clear) -> Ready:
         ids, queued = await self._db.read(queries.unbegun)
-        said = f"cancel {len(ids)} tasks that have not begun: {queued} queued, {len(ids) - queued} waiting"
+        whom = "1 task that has" if len(ids) == 1 else f"{len(ids)} tasks that have"
+        said = f"cancel {whom} not begun: {queued} queued, {len(ids) - queued} waiting"
         shown = tuple(ids[: wordings.SHOWN])
         return Ready(command=command, understood=said, touches=shown, clears=tuple(ids), ask=bool(ids))
 
