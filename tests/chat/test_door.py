@@ -65,6 +65,9 @@ async def test_without_a_folder_a_relative_path_is_refused(tmp_path: Path) -> No
         said = await chat.say("/task fix it --repo ./shop", by="ada")
         assert not said.ok
         assert "relative path" in said.text
+        said = await chat.say("/task fix it --repo ~nobody-here/shop", by="ada")
+        assert not said.ok
+        assert "'~nobody-here/shop' is no path" in said.text
         assert not (await chat.say("/task fix it --repo https://127.0.0.1:1/a.git", by="ada")).ok
 
 

@@ -74,6 +74,15 @@ def test_the_version(ezaigent: Terminal) -> None:
         (("worker", "--pools", ","), "names no profile"),
         (("worker", "--pools", "unknown"), "no known profile 'unknown'"),
         (("--config", "absent.toml", "status"), "no settings file"),
+        (("--home", "~nobody-here/x", "status"), "~nobody-here/x"),
+        (("submit", "do it", "--repo", "~nobody-here/x"), "~nobody-here/x"),
+        (("submit", "do it", "--repo", f"a prompt: {'x' * 300}"), "too long"),
+        (("submit", "do it", "--repo", ".", "--key", ""), "the key cannot be used"),
+        (("submit", "do it", "--repo", ".", "--check", ""), "the checks cannot be used"),
+        (("tasks", "edit", "abc", "--budget", "inf"), "--budget must be an amount"),
+        (("tasks", "show", "caf\udce9"), "no UTF-8 text"),
+        (("token", "create", "ci", "--days", "nan"), "days or for good"),
+        (("demo", "--keep", "/dev/null"), "--keep '/dev/null' cannot be made"),
     ],
 )
 def test_a_mistake_is_one_clear_line_and_exit_2(ezaigent: Terminal, words: tuple[str, ...], told: str) -> None:
@@ -83,6 +92,25 @@ def test_a_mistake_is_one_clear_line_and_exit_2(ezaigent: Terminal, words: tuple
     assert told in said.err
     assert said.err.startswith("error: ")
     assert said.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("prompt", "told"), [("x" * 200_001, "the prompt cannot be used"), ("caf\udce9", "no UTF-8 text")]
+)
+def test_a_prompt_from_a_file_that_cannot_be_one_is_told(ezaigent: Terminal, prompt: str, told: str) -> None:
+    command = [sys.executable, "-m", "ezaigent", "submit", "-", "--repo", "."]
+    typed = prompt.encode("utf-8", "surrogateescape")
+    said = subprocess.run(
+        command, input=typed, capture_output=True, env=ezaigent.environment, cwd=ezaigent.home.parent, check=False
+    )
+    assert said.returncode == 2
+    assert told in said.stderr.decode()
+    assert said.stderr.count(b"\n") == 1
+
+
+def test_a_demo_without_git_says_so(tmp_path: Path) -> None:
+    said = Terminal(tmp_path / "home", PATH="/nonexistent")("demo")
+    assert (said.code, said.err) == (3, "error: git is not on PATH; install git 2.38 or newer\n")
 
 
 def test_an_unknown_profile_and_a_wrong_base_are_told_at_once(ezaigent: Terminal, repo: Path) -> None:

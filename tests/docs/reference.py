@@ -93,7 +93,7 @@ def settings_page() -> str:
         "Read, later ones winning, from `ezaigent.toml` (in the current folder, or your user configuration folder, or",
         "named by `--config` or `EZAIGENT_CONFIG`), from variables `EZAIGENT_<FIELD>` with `__` between section and",
         "field (`EZAIGENT_QUEUE__LEASE=60`, `EZAIGENT_PROVIDERS__OPENAI__BASE_URL=…`), and from the command line.",
-        "An unknown or wrong entry is refused with one line that names it. ",
+        "An unknown or wrong entry is refused with one line that names it; an empty variable counts as not set.",
         "Durations are seconds, sizes bytes, money USD.",
         "",
         "Keys are usually given by the providers' own variables: `ANTHROPIC_API_KEY`, `OPENAI_API_KEY`,",

@@ -83,6 +83,18 @@ def test_a_wrong_variable_is_named_and_a_secret_is_not_shown(tmp_path: Path, mon
     assert "sk-hidden" not in str(caught.value)
 
 
+def test_an_empty_variable_counts_as_not_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    for name in ("HOME", "CONFIG", "DATABASE_URL", "REDIS_URL", "QUEUE__LEASE", "GITHUB__SECRET"):
+        monkeypatch.setenv(f"EZAIGENT_{name}", "")
+    settings = load_settings()
+    assert settings.home == tmp_path / "data" / "ezaigent"
+    assert (settings.database_url, settings.redis_url, settings.github.secret) == (None, None, None)
+    assert settings.queue.lease == 30
+    _file(tmp_path, 'home = "/from-file"\n[queue]\nlease = 11\n')
+    assert (load_settings().home, load_settings().queue.lease) == (Path("/from-file"), 11)
+
+
 def test_a_missing_or_unreadable_file_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no settings file"):
         load_settings(tmp_path / "absent.toml")

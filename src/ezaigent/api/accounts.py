@@ -23,6 +23,8 @@ from ezaigent.store import Connection, Database, emit, now
 
 _SETUP_SECONDS: Final = 3600.0
 """Life of the setup link."""
+_MOST_DAYS: Final = 36_500
+"""A token for longer is meant for good."""
 _ELSEWHERE: Final = "elsewhere "
 """What stands before the fingerprint of a person whom a provider knows, in the place of a password."""
 
@@ -221,8 +223,8 @@ class Accounts:
     ) -> tuple[TokenView, str]:
         """Make a token and return it with its text, which is shown this once. Raises ``UsageError`` for a bad name."""
         check_name(name)
-        if days is not None and days <= 0:
-            raise UsageError(f"a token lives some days or for good, not {days:g} days")
+        if days is not None and not 0 < days <= _MOST_DAYS:
+            raise UsageError(f"a token lives up to {_MOST_DAYS:,} days or for good, not {days:g} days")
         token = Token(new_id(), new_secret())
 
         def make(conn: Connection) -> TokenView:

@@ -117,6 +117,9 @@ def _command() -> int:
     except EzAigentError as error:
         print_error(str(error))
         code = EXIT_FAILED
+    except UnicodeEncodeError as error:  # bytes of the command line that are no text became half characters
+        print_error(f"{error.object[max(0, error.start - 20) : error.end + 20]!r} is no UTF-8 text")
+        code = EXIT_USAGE
     except KeyboardInterrupt:
         code = EXIT_INTERRUPTED
     except typer.TyperException as error:

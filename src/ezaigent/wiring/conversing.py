@@ -150,10 +150,14 @@ class ServicesDoor:
         )
 
     def _place(self, repo: str) -> str:
-        is_url = "://" in repo or (":" in repo.split("/", 1)[0] and not Path(repo).exists())
+        try:
+            path = Path(repo).expanduser()
+            is_url = "://" in repo or (":" in repo.split("/", 1)[0] and not path.exists())
+        except (OSError, RuntimeError, ValueError) as error:  # too long for a path, or the home of nobody
+            said = getattr(error, "strerror", None) or error
+            raise UsageError(f"the repository {repo[:100]!r} is no path that can be used: {said}") from None
         if is_url:
             return repo
-        path = Path(repo).expanduser()
         if self._folder is None and not path.is_absolute():
             raise UsageError(f"the repository {repo!r} is a relative path; give it in full, or as a URL")
         return str((self._folder or path) / path)

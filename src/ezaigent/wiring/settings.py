@@ -30,6 +30,7 @@ class _Loader(Settings, BaseSettings):
     model_config = SettingsConfigDict(
         env_prefix="EZAIGENT_",
         env_nested_delimiter="__",
+        env_ignore_empty=True,
         extra="forbid",
         nested_model_default_partial_update=True,
     )
@@ -67,7 +68,7 @@ def load_settings(config: Path | None = None, **overrides: Any) -> Settings:
     home = overrides.pop("home")
     if home is not None:
         overrides["home"] = home
-    elif "home" not in values and "EZAIGENT_HOME" not in os.environ:
+    elif "home" not in values and not os.environ.get("EZAIGENT_HOME"):
         values = {**values, "home": platformdirs.user_data_path("ezaigent")}
     try:
         loaded = _Loader(_file=values, **overrides)  # pyright: ignore[reportCallIssue]
@@ -75,8 +76,12 @@ def load_settings(config: Path | None = None, **overrides: Any) -> Settings:
         raise UsageError(_explain(error, values, path)) from None
     except SettingsError as error:
         raise UsageError(f"an EZAIGENT_ variable cannot be read: {error}; nested values are JSON") from None
+    try:
+        place = loaded.home.expanduser().absolute()
+    except RuntimeError:
+        raise UsageError(f"the home folder {str(loaded.home)!r} is in the home of nobody; give a full path") from None
     data = {name: getattr(loaded, name) for name in Settings.model_fields}
-    return Settings.model_construct(**data).model_copy(update={"home": loaded.home.expanduser().absolute()})
+    return Settings.model_construct(**data).model_copy(update={"home": place})
 
 
 def _find() -> Path | None:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ezaigent.cli.app import EXIT_FAILED, app, run
+from ezaigent.core.errors import UnavailableError, UsageError
+
+if TYPE_CHECKING:
+    from contextlib import ExitStack
 
 
 @app.command(rich_help_panel="Run")
@@ -20,19 +24,31 @@ def demo(
 ) -> None:
     """Watch three agents turn eight tasks into checked commits (no key, no server, under a minute)."""
     import contextlib
-    import tempfile
 
     from ezaigent.cli.demo.show import show
-    from ezaigent.core.errors import UsageError
 
-    if keep is not None and keep.exists() and any(keep.iterdir()):
-        raise UsageError(f"--keep {str(keep)!r} is not empty; name a new folder")
     with contextlib.ExitStack() as stack:
-        if keep is None:
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ezaigent-demo-")))
-        else:
-            keep.mkdir(parents=True, exist_ok=True)
-            folder = keep.absolute()
+        folder = _temporary(stack) if keep is None else _kept(keep)
         good = run(show(folder, crash=crash, as_json=as_json, kept=keep is not None))
     if not good:
         raise typer.Exit(EXIT_FAILED)
+
+
+def _temporary(stack: ExitStack) -> Path:
+    import tempfile
+
+    try:
+        return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ezaigent-demo-")))
+    except OSError as error:
+        raise UnavailableError(f"no temporary folder can be made: {error.strerror}; use --keep DIR") from None
+
+
+def _kept(keep: Path) -> Path:
+    try:
+        keep.mkdir(parents=True, exist_ok=True)
+        taken = any(keep.iterdir())
+    except OSError as error:
+        raise UsageError(f"--keep {str(keep)!r} cannot be made: {error.strerror}; name a new folder") from None
+    if taken:
+        raise UsageError(f"--keep {str(keep)!r} is not empty; name a new folder")
+    return keep.absolute()

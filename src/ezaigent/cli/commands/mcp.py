@@ -22,7 +22,7 @@ def mcp(
 async def _serve(agents: int) -> None:
     import asyncio
 
-    from ezaigent.cli.commands.submit import absolute
+    from ezaigent.cli.asking import absolute
     from ezaigent.cli.interrupt import Interrupts
     from ezaigent.cli.person import person
     from ezaigent.wiring import Fleet, serve_tools

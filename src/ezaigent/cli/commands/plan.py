@@ -31,8 +31,8 @@ def plan(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Turn requirements into a task graph; look at it, edit it, queue it."""
+    from ezaigent.cli.asking import absolute
     from ezaigent.cli.commands.chat import repository_here
-    from ezaigent.cli.commands.submit import absolute
     from ezaigent.core.errors import UsageError
 
     made, key, notes = _read(file, repo, model)

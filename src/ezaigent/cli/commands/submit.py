@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -63,31 +62,28 @@ def submit(
     as_json: Annotated[bool, typer.Option("--json", help="Print the task as JSON.")] = False,
 ) -> None:
     """Queue a task."""
-    import sys
-
+    from ezaigent.cli import asking
     from ezaigent.core.errors import UsageError
-    from ezaigent.core.money import nano_usd
     from ezaigent.tasks import NewTask, Priority
 
-    text = sys.stdin.read() if prompt == "-" else prompt
+    text = asking.text_of(prompt)
     if not text.strip():
         raise UsageError("the prompt is empty; say what the agent should do")
-    if budget is not None and not 0 <= budget < 1e9:
-        raise UsageError(f"--budget must be an amount in USD of 0 or more, got {budget!r}")
-    new = NewTask(
-        prompt=text,
-        repo=absolute(repo),
-        base=base,
-        title=title,
-        profile=profile,
-        priority=Priority[priority.value.upper()],
-        needs=tuple(needs or ()),
-        scope=tuple(scope or ()),
-        overlap=None if overlap is None else overlap.value,
-        checks=tuple(check or ()),
-        budget_nusd=None if budget is None else nano_usd(budget),
-        key=key,
-    )
+    values: dict[str, object] = {
+        "prompt": text,
+        "repo": asking.absolute(repo),
+        "base": base,
+        "title": title,
+        "profile": profile,
+        "priority": Priority[priority.value.upper()],
+        "needs": tuple(needs or ()),
+        "scope": tuple(scope or ()),
+        "overlap": None if overlap is None else overlap.value,
+        "checks": tuple(check or ()),
+        "budget_nusd": asking.budget(budget),
+        "key": key,
+    }
+    new = asking.request(NewTask, values)
     view = run(_submit(new, wait=wait, quiet=as_json))
     if as_json:
         print_json(view.model_dump(mode="json"))
@@ -95,12 +91,6 @@ def submit(
         out.print(view.id, style="bold")
     if wait and view.state not in ("review", "done"):
         raise typer.Exit(EXIT_FAILED)
-
-
-def absolute(repo: str) -> str:
-    """Make a path independent of the current folder: a worker has another one."""
-    is_url = "://" in repo or (":" in repo.split("/", 1)[0] and not Path(repo).exists())
-    return repo if is_url else str(Path(repo).expanduser().absolute())
 
 
 async def _submit(new: NewTask, *, wait: bool, quiet: bool) -> TaskView:

@@ -255,7 +255,7 @@ def edit(
     title: Annotated[str | None, typer.Option(help="One line for people.")] = None,
     profile: Annotated[str | None, typer.Option(help="Kind of agent that must do it; any: whichever.")] = None,
     priority: Annotated[PriorityName | None, typer.Option(help="What goes first.")] = None,
-    budget: Annotated[float | None, typer.Option(help="Hard cap in USD over all attempts.", min=0)] = None,
+    budget: Annotated[float | None, typer.Option(help="Hard cap in USD over all attempts.")] = None,
     check: Annotated[
         list[str] | None, typer.Option(help="Commands that must exit with 0, in place of all others; '' for none.")
     ] = None,
@@ -265,6 +265,7 @@ def edit(
     as_json: Json = False,
 ) -> None:
     """Change a task that no agent has, such as a dead letter before it is sent back with retry."""
+    from ezaigent.cli import asking
     from ezaigent.tasks import Edit, Priority
 
     if prompt is not None and not prompt.strip():
@@ -273,11 +274,12 @@ def edit(
     given |= {name: tuple(filter(None, texts)) for name, texts in (("checks", check), ("scope", scope)) if texts}
     if priority is not None:
         given["priority"] = Priority[priority.value.upper()]
-    if budget is not None:
-        given["budget_nusd"] = nano_usd(budget)
+    given["budget_nusd"] = asking.budget(budget)
     if not any(value is not None for value in given.values()):
-        raise UsageError("nothing to change; give --prompt, --profile, --budget, --check, --scope or --priority")
-    view = run(_edit(task_id, Edit.model_validate(given)))
+        raise UsageError(
+            "nothing to change; give --prompt, --title, --profile, --priority, --budget, --check or --scope"
+        )
+    view = run(_edit(task_id, asking.request(Edit, given)))
     if as_json:
         print_json(view.model_dump(mode="json"))
     else:

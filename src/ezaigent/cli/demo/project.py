@@ -6,6 +6,8 @@ import subprocess
 from pathlib import Path
 from typing import Final
 
+from ezaigent.core.errors import UnavailableError
+
 FILES: Final[dict[str, str]] = {
     "README.md": "# shop\n\nPrices, stock and tax of a small shop.\n",
     "AGENTS.md": "Keep functions pure. Tests run with `python3 -m unittest`.\n",
@@ -128,8 +130,24 @@ class Tax(unittest.TestCase):
 
 
 def build(folder: Path) -> Path:
-    """Write the project below ``folder`` and commit it; return the repository's path."""
+    """Write the project below ``folder`` and commit it; return the repository's path.
+
+    Raises ``UnavailableError`` where git, or room on the disk, is missing.
+    """
     repo = folder / "shop"
+    try:
+        _write(repo)
+    except subprocess.CalledProcessError as error:
+        said = " ".join(error.stderr.decode(errors="replace").split())
+        raise UnavailableError(f"git cannot make the demo's project in {str(folder)!r}: {said[:300]}") from None
+    except OSError as error:
+        if error.filename == "git":
+            raise UnavailableError("git is not on PATH; install git 2.38 or newer") from None
+        raise UnavailableError(f"the demo cannot write to {str(folder)!r}: {error.strerror}; use --keep DIR") from None
+    return repo
+
+
+def _write(repo: Path) -> None:
     for name, text in FILES.items():
         path = repo / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -137,4 +155,3 @@ def build(folder: Path) -> Path:
     identity = ("-c", "user.name=Demo", "-c", "user.email=demo@example.invalid", "-c", "commit.gpgsign=false")
     for command in (("init", "-q", "-b", "main"), ("add", "-A"), ("commit", "-q", "-m", "A small shop")):
         subprocess.run(["git", *identity, *command], cwd=repo, check=True, capture_output=True)
-    return repo

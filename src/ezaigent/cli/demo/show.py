@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import shlex
 import signal
 import sys
 import time
@@ -90,7 +91,7 @@ def _conclude(views: list[TaskView], *, good: bool, seconds: float, folder: Path
     out.print(f"\n{len(views) - len(failed)} changes with passing checks, {refused}, in {duration(seconds)}.")
     out.print("\n[bold]Try next[/]")
     if folder is not None:
-        out.print(f"  git -C {folder / 'shop'} log --oneline --all --graph")
+        out.print(f"  git -C {safe(shlex.quote(str(folder / 'shop')))} log --oneline --all --graph", soft_wrap=True)
     else:
         out.print("  ezaigent demo --keep shop-demo      keep the repository and look at its branches")
     out.print("  ezaigent demo --crash               kill the worker in the middle and watch the recovery")
