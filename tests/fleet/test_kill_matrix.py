@@ -63,6 +63,11 @@ async def assert_done_once(scene: Scene, server: ModelServer, fleet: Fleet, hand
     assert view.usage.output_tokens == sum(record.output_tokens for record in finished)
 
 
+async def cut_off(server: ModelServer) -> None:
+    """Wait until the model's server has seen that its last caller is gone."""
+    await server.wait_until(lambda records: records[-1].outcome == "cut")
+
+
 @pytest.mark.parametrize("place", PLACES)
 async def test_a_killed_worker_costs_nothing(workers: Zygote, scene: Scene, server: ModelServer, place: str) -> None:
     task = await submitted(scene)
@@ -82,6 +87,7 @@ async def test_a_worker_killed_while_the_model_thinks(workers: Zygote, scene: Sc
     await server.wait_until(lambda records: len(records) == 3)
     first.send(signal.SIGKILL)
     assert await first.ended() == -signal.SIGKILL
+    await cut_off(server)
     server.clear_faults()
 
     async with scene.working() as fleet:
@@ -117,6 +123,7 @@ async def test_a_message_outlives_the_worker(
         assert await first.ended() == -signal.SIGKILL
         told = await person.services.events.read(0, limit=1000, task_id=task)
         assert kinds(told).count("run.message") == delivered
+    await cut_off(server)
     server.clear_faults()
 
     async with scene.working() as fleet:
