@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Error, Page, expect
 from tests.api.conftest import running
 from tests.web.conftest import NARROW, Site, kill
 from tests.web.looking import overflow, violations
@@ -190,7 +190,11 @@ def test_a_message_written_without_the_server_is_kept_and_its_fate_told(site: Si
 
 def hold_busy(route: Any) -> None:
     """Show the agents as if each had a task, so that they can be written to."""
-    answer = route.fetch()
+    try:
+        answer = route.fetch()
+    except Error:  # the server was killed meanwhile
+        route.abort()
+        return
     agents = answer.json()
     for agent in agents["items"]:
         agent["task_id"] = "0" * 16
